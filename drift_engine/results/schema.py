@@ -1,0 +1,231 @@
+"""What `result.json` says. Everything that the exporter, the pages and the JSON API show comes from here.
+
+"No answer" is a value: a verdict is True, False or None, and None is "not enough data", never "healthy".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.registry import Metric
+
+FORMAT = "sentinelml.run_result"
+FORMAT_VERSION = 1
+
+Outcome = Literal["ok", "insufficient_data", "failed"]
+Severity = Literal["none", "notice", "warning", "high", "critical"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rows compared: `start` <= timestamp < `end`, both RFC 3339 in UTC.
+
+    `kind`: "scheduled" windows join one another; an "adhoc" one was asked for by a person.
+    """
+
+    start: str
+    end: str
+    kind: Literal["scheduled", "adhoc"]
+
+
+@dataclass(frozen=True)
+class CorruptLine:
+    """A line of a segment that is not what was written: where it begins (bytes from the file's start) and why."""
+
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A segment as it was read: the first `bytes_read` bytes, whose SHA-256 is `sha256`.
+
+    `corrupt` holds at most the first 20 damaged lines; `corrupt_lines` counts all of them.
+    """
+
+    log: Literal["predictions", "labels"]
+    path: str
+    segment: str
+    bytes_read: int
+    sha256: str
+    corrupt_lines: int = 0
+    corrupt: tuple[CorruptLine, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Row counts of the window: intact rows `read`, rows left out by reason, damaged lines in the files read."""
+
+    read: int
+    dropped: dict[str, int]
+    corrupt: int
+    reference: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question asked of one column.
+
+    Attributes:
+        name: "shape" (the distribution), "missing" (the share of missing values), "novel" (values the
+            reference never showed).
+        method: how the score is computed, e.g. "psi", "hypergeometric", "exceedance".
+        score: in the method's own unit; higher means more different.
+        threshold: what chance (and the effect floor) allows at this number of rows; same unit as score.
+        drift_ratio: above 1 exactly when detected. For "shape" it is score / threshold.
+        detected: True, False, or None where there is not enough data (then `reason` says what is lacking).
+    """
+
+    name: Literal["shape", "missing", "novel"]
+    method: str
+    score: float | None
+    threshold: float | None
+    drift_ratio: float | None
+    detected: bool | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ColumnFinding:
+    """What was found in one column.
+
+    Attributes:
+        rows: rows of the window with a value; `missing` those without.
+        drift_ratio: the largest of the checks' ratios; None when no check gave a verdict.
+        detected: True if any check did, None if none had enough data.
+        kind: what moved, e.g. "shift", "mix", "missing surge", "novel values"; "" where nothing did.
+        sentence: the finding in words, with its numbers.
+    """
+
+    column: str
+    type: str
+    rows: int
+    missing: int
+    weight: float
+    checks: tuple[Check, ...]
+    drift_ratio: float | None
+    detected: bool | None
+    severity: Severity
+    kind: str
+    sentence: str
+
+    def check(self, name: str) -> Check | None:
+        """The check of that name, or None where the column had none."""
+        return next((check for check in self.checks if check.name == name), None)
+
+
+@dataclass(frozen=True)
+class DataDrift:
+    """Drift of the model's inputs.
+
+    Attributes:
+        score: weighted mean over columns of the part of PSI that chance does not explain, `max(0, PSI - E0)`
+            with E0 its expectation without drift; so that "> 0.1" means the same at every window size.
+        threshold: the classic line for `score`, 0.1 unless set. It grades; `detected` comes from the columns.
+        detected: any column drifted beyond its allowance; None if no column had enough data.
+        false_alarm_rate: the run's budget over all columns, e.g. 0.01.
+        columns: strongest first.
+    """
+
+    detected: bool | None
+    method: str
+    score: float | None
+    threshold: float
+    false_alarm_rate: float
+    columns_tested: int
+    columns_drifted: int
+    drifted_ratio: float | None
+    columns: tuple[ColumnFinding, ...]
+
+
+@dataclass(frozen=True)
+class PredictionDrift:
+    """Drift of the model's answers: of the predicted class (or value) and of the confidence scores."""
+
+    detected: bool | None
+    false_alarm_rate: float
+    findings: tuple[ColumnFinding, ...]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Quality on the labelled rows; `metrics` is empty unless `outcome` is "ok"."""
+
+    outcome: Outcome
+    reason: str | None
+    labelled_rows: int
+    labelled_ratio: float | None
+    metrics: tuple[Metric, ...]
+    baseline: tuple[Metric, ...]
+
+    def metric(self, name: str, average: str | None = None) -> Metric | None:
+        """The figure of that name and average, or None where it was not measured."""
+        return next((m for m in self.metrics if m.name == name and m.average == average), None)
+
+
+@dataclass(frozen=True)
+class ConceptDrift:
+    """Has the relation of inputs and target changed: has quality dropped from the baseline by more than allowed?
+
+    `drop_percent` is relative to the baseline (5 means from 0.90 to 0.855), with its 95 % interval.
+    `metric` names the figure compared.
+    """
+
+    detected: bool | None
+    severity: Severity
+    metric: str | None
+    drop_percent: float | None
+    lower: float | None
+    upper: float | None
+    threshold_percent: float
+    p_value: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something a person should know, graded; `cause` is a sentence with numbers."""
+
+    name: str
+    severity: Severity
+    cause: str
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """Should the model be retrained? `unknown` when there was not enough data to tell."""
+
+    decision: Literal["none", "watch", "recommended", "unknown"]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run. Equal inputs and settings give equal content, apart from `run_id`, `times` and `duration_seconds`."""
+
+    run_id: str
+    model_name: str
+    model_version: str
+    outcome: Outcome
+    reason: str | None
+    window: Window
+    rows: Rows
+    data_drift: DataDrift
+    prediction_drift: PredictionDrift
+    performance: Performance
+    concept_drift: ConceptDrift
+    alerts: tuple[Alert, ...]
+    retraining: Retraining
+    inputs: tuple[InputFile, ...]
+    reference_sha256: str
+    config: dict[str, Any]
+    libraries: dict[str, str]
+    seed: int
+    started_at: str
+    finished_at: str
+    duration_seconds: float
+    scales: dict[str, Any] = field(default_factory=dict)
+    supersedes: str | None = None
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION

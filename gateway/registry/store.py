@@ -1,0 +1,158 @@
+"""The registry's folder: versions that never change, one pointer file, one audit file.
+
+```
+models/serving.json                  which model is the default, which version of each model serves
+models/audit.jsonl                   one line per change, appended
+models/<name>/<version>/model.json   the card; its appearance is the commit point of a registration
+models/<name>/<version>/model.skops  the artifact (or model.joblib)
+models/<name>/<version>/check.npz    rows with their expected answers
+data/reference/<name>/<version>.parquet
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from gateway.files import fsync_dir, make_dirs, write_all, write_atomically
+from gateway.registry.card import (
+    CorruptCard,
+    ModelCard,
+    RegistryError,
+    UnknownModel,
+    check_name,
+    check_version,
+    decode,
+)
+
+SERVING_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What serves: `versions` maps a model's name to its serving version, `default_model` answers /predict."""
+
+    default_model: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    format_version: int = SERVING_FORMAT_VERSION
+
+
+class Registry:
+    """The models under `models`, with their references under `references`."""
+
+    def __init__(self, models: Path, references: Path) -> None:
+        self.models = models
+        self.references = references
+
+    def folder(self, name: str, version: str) -> Path:
+        """Where a version's files are. Raises RegistryError for names that could leave the registry."""
+        return self.models / check_name(name) / check_version(version)
+
+    def reference_path(self, name: str, version: str) -> Path:
+        """Where a version's reference is."""
+        return self.references / check_name(name) / f"{check_version(version)}.parquet"
+
+    def card(self, name: str, version: str) -> ModelCard:
+        """Read one card. Raises UnknownModel, CorruptCard."""
+        path = self.folder(name, version) / "model.json"
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise UnknownModel(f"no model {name!r} version {version!r} in {self.models}") from None
+        card = decode(data, str(path))
+        if (card.name, card.version) != (name, version):
+            raise CorruptCard(f"{path}: says it is {card.name} {card.version}")
+        return card
+
+    def versions(self, name: str) -> list[str]:
+        """The committed versions of `name`, oldest first by the time of their card."""
+        cards = list((self.models / check_name(name)).glob("*/model.json"))
+        return [path.parent.name for path in sorted(cards, key=lambda path: (path.stat().st_mtime_ns, path))]
+
+    def names(self) -> list[str]:
+        """Names of all models with at least one committed version, sorted."""
+        return sorted({path.parent.parent.name for path in self.models.glob("*/*/model.json")})
+
+    def serving(self) -> Serving:
+        """The serving pointer; an absent file means that nothing serves. Raises CorruptCard."""
+        path = self.models / "serving.json"
+        try:
+            serving = msgspec.json.decode(path.read_bytes(), type=Serving)
+        except FileNotFoundError:
+            return Serving()
+        except msgspec.MsgspecError as error:
+            raise CorruptCard(f"{path}: {error}") from None
+        if serving.format_version > SERVING_FORMAT_VERSION:
+            raise CorruptCard(f"{path}: format version {serving.format_version} is newer than this program")
+        return serving
+
+    def serving_mark(self) -> tuple[int, int] | None:
+        """Changes whenever the serving pointer was replaced; None while there is none. One stat, no read."""
+        try:
+            status = (self.models / "serving.json").stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+    def resolve(self, name: str | None = None, version: str | None = None) -> ModelCard:
+        """The card that `name` (default: the default model) and `version` (default: the serving one) mean.
+
+        Raises:
+            UnknownModel: with the names that exist.
+        """
+        serving = self.serving()
+        name = name or serving.default_model
+        if name is None:
+            raise UnknownModel("no model is registered yet; 'make register' registers one, 'make demo' makes one")
+        version = version or serving.versions.get(name)
+        if version is None:
+            known = ", ".join(sorted(serving.versions)) or "none"
+            raise UnknownModel(f"no model named {name!r} serves; serving: {known}")
+        return self.card(name, version)
+
+    def set_serving(self, serving: Serving) -> None:
+        """Replace the serving pointer atomically. Call it inside `changing()`."""
+        make_dirs(self.models)
+        data = msgspec.json.format(msgspec.json.encode(serving), indent=2) + b"\n"
+        write_atomically(self.models / "serving.json", data)
+
+    def audit(self, at: str, action: str, name: str, version: str, **details: str) -> None:
+        """Append one line to the audit file. Call it inside `changing()`."""
+        entry = {"at": at, "action": action, "name": name, "version": version, "user": _user(), **details}
+        fd = os.open(self.models / "audit.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            write_all(fd, msgspec.json.encode(entry) + b"\n")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        fsync_dir(self.models)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the registry's lock: one change at a time. Raises RegistryError when another is under way."""
+        make_dirs(self.models)
+        fd = os.open(self.models / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RegistryError(f"another change of {self.models} is under way; try again when it is done") from None
+            yield
+        finally:
+            os.close(fd)
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
