@@ -8,6 +8,7 @@ with every fault in it. Nothing is read at import.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import tempfile
 import tomllib
@@ -16,13 +17,15 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 SETTINGS_FILE = "sentinel.toml"
 #: Sections that exist. A section that no process knows is a typing error, and is reported by each of them.
 SECTIONS = ("paths", "gateway", "drift", "scheduler", "exporter")
 
-T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 class InvalidSettings(ValueError):
@@ -114,7 +117,23 @@ class GatewaySettings:
     )
 
 
-def load(*sections: type[T], environ: Mapping[str, str] | None = None, file: Path | None = None) -> tuple[T, ...]:
+@overload
+def load(first: type[A], /, *, environ: Mapping[str, str] | None = None, file: Path | None = None) -> tuple[A]: ...
+@overload
+def load(
+    first: type[A], second: type[B], /, *, environ: Mapping[str, str] | None = None, file: Path | None = None
+) -> tuple[A, B]: ...
+@overload
+def load(
+    first: type[A],
+    second: type[B],
+    third: type[C],
+    /,
+    *,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> tuple[A, B, C]: ...
+def load(*sections: Any, environ: Mapping[str, str] | None = None, file: Path | None = None) -> tuple[Any, ...]:
     """Read the given section classes from `file` and the environment.
 
     Args:
@@ -135,8 +154,6 @@ def load(*sections: type[T], environ: Mapping[str, str] | None = None, file: Pat
 
 def abs_hash(path: Path) -> str:
     """A short stable name for an absolute path, so that two installations on one host do not share a folder."""
-    import hashlib
-
     return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gateway.registry.card import Artifact, ArtifactMismatch, FileRecord, ModelCard, RegistryError
 
 #: Types of these packages may be constructed from a skops file. skops lists some of scikit-learn's own
 #: compiled classes as untrusted because it cannot look inside them; anything from elsewhere is refused.
 TRUSTED_PACKAGES = ("sklearn.", "numpy.", "scipy.")
+#: Functions are another matter: a pipeline may call one with arguments from the file, and these packages
+#: hold some that read files or run code. Those that measure are harmless, and tuned thresholds store them.
+TRUSTED_FUNCTIONS = ("sklearn.metrics.",)
 
 
 def file_record(path: Path) -> FileRecord:
@@ -41,16 +48,38 @@ def untrusted_types(path: Path) -> tuple[str, ...]:
     return tuple(sorted(skops.io.get_untrusted_types(file=path)))
 
 
+def foreign_types(names: Iterable[str]) -> list[str]:
+    """Those of the named types that are not classes (or numpy ufuncs) of `TRUSTED_PACKAGES`, defined where they say."""
+    return [name for name in names if not _is_trusted(name)]
+
+
 def refuse_foreign_types(path: Path) -> tuple[str, ...]:
-    """The untrusted types of a skops file if all come from `TRUSTED_PACKAGES`, else raise RegistryError."""
+    """The untrusted types of a skops file if none of them is foreign, else raise RegistryError."""
     types = untrusted_types(path)
-    foreign = [name for name in types if not name.startswith(TRUSTED_PACKAGES)]
+    foreign = foreign_types(types)
     if foreign:
+        shown = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else "")
         raise RegistryError(
-            f"{path.name} holds types from outside scikit-learn, numpy and scipy: {', '.join(foreign)}; "
+            f"{path.name} holds more than classes of scikit-learn, numpy and scipy: {shown}; "
             "register it as a joblib file with TRUST=1 if you vouch for its code"
         )
     return types
+
+
+def _is_trusted(name: str) -> bool:
+    if not name.startswith(TRUSTED_PACKAGES):
+        return False
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError):
+        return False
+    if isinstance(found, np.ufunc):
+        return True
+    # A module also shows what it imported for itself, such as an opener of URLs: only its own things count.
+    if getattr(found, "__module__", None) != module_name:
+        return False
+    return isinstance(found, type) or name.startswith(TRUSTED_FUNCTIONS)
 
 
 def load_file(path: Path, kind: str, trusted_types: tuple[str, ...] = ()) -> Any:
@@ -73,12 +102,12 @@ def load_verified(folder: Path, card: ModelCard) -> Any:
     artifact: Artifact = card.artifact
     path = folder / artifact.record.file
     check_file(path, artifact.record)
-    foreign = [name for name in artifact.trusted_types if not name.startswith(TRUSTED_PACKAGES)]
+    foreign = foreign_types(artifact.trusted_types)
     if foreign:
         raise ArtifactMismatch(f"{path}: its card asks to trust {', '.join(foreign)}")
     try:
         return load_file(path, artifact.kind, artifact.trusted_types)
-    except Exception as error:  # noqa: BLE001 - unpickling may raise anything; the caller serves what it has
+    except Exception as error:  # unpickling may raise anything; the caller serves what it has
         raise ArtifactMismatch(
             f"{path}: cannot be loaded ({type(error).__name__}: {error}); it was registered with {card.libraries}"
         ) from error

@@ -1,0 +1,71 @@
+"""gunicorn's settings and hooks, read by `python -m gateway`. Names here are gunicorn's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from gateway import heartbeat
+from gateway.settings import GatewaySettings, Paths, load
+
+_paths: Paths
+_settings: GatewaySettings
+_paths, _settings = load(Paths, GatewaySettings)
+
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+threads = _settings.threads
+worker_class = "gthread"
+# Each worker loads its models after the fork: a model that predicted before it hangs in OpenMP after it.
+preload_app = False
+graceful_timeout = _settings.drain_seconds
+# A worker that does not answer its master for this long is killed; a long batch must not look like that.
+timeout = 120
+# A client between two requests holds no thread, so its connection may stay open.
+keepalive = 75
+proc_name = "sentinelml-gateway"
+accesslog = None
+errorlog = "-"
+loglevel = "info"
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+    "formatters": {"plain": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": False},
+    },
+}
+
+
+def post_worker_init(worker: Any) -> None:
+    """Say that the gateway lives, for as long as this worker does."""
+    stop = threading.Event()
+    worker.sentinel_stop = stop
+
+    def beat() -> None:
+        with heartbeat.beating(_paths.state, "gateway", time.time):
+            stop.wait()
+
+    worker.sentinel_beat = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    worker.sentinel_beat.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Close the logs once the last request is answered, and take the heartbeat back."""
+    if (stop := getattr(worker, "sentinel_stop", None)) is not None:
+        stop.set()
+        worker.sentinel_beat.join(timeout=5)
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        app.extensions["models"].close()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Tell prometheus_client that a worker is gone, so that its live gauges go."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

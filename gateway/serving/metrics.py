@@ -1,0 +1,49 @@
+"""What the workers count: prometheus_client values in memory-mapped files, one handle per model, looked up once.
+
+Import this module only when `PROMETHEUS_MULTIPROC_DIR` says where the files go (see `gateway.metrics_folder`):
+prometheus_client decides at import.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from prometheus_client import Counter, Histogram
+
+from gateway import metrics_folder as names
+from gateway.registry import ModelCard
+from gateway.registry.columns import class_text
+
+_PREDICTIONS = Counter(names.PREDICTIONS.name, names.PREDICTIONS.about, names.PREDICTIONS.labels)
+_ERRORS = Counter(names.PREDICTION_ERRORS.name, names.PREDICTION_ERRORS.about, names.PREDICTION_ERRORS.labels)
+_PREPROCESSING, _INFERENCE, _POSTPROCESSING = (
+    Histogram(spec.name, spec.about, spec.labels, buckets=names.DURATION_BUCKETS)
+    for spec in (names.PREPROCESSING_SECONDS, names.INFERENCE_SECONDS, names.POSTPROCESSING_SECONDS)
+)
+
+
+class ModelMetrics:
+    """The metrics of one model version. Its children exist from the start, so that rates begin at zero."""
+
+    def __init__(self, card: ModelCard) -> None:
+        labels = (card.name, card.version)
+        self.preprocessing = _PREPROCESSING.labels(*labels)
+        self.inference = _INFERENCE.labels(*labels)
+        self.postprocessing = _POSTPROCESSING.labels(*labels)
+        texts = [class_text(label) for label in card.classes]
+        self._by_class = {text: _PREDICTIONS.labels(*labels, text) for text in texts}
+        self._values = None if texts else _PREDICTIONS.labels(*labels, names.VALUE)
+
+    def count_predictions(self, recorded: Sequence[str | float]) -> None:
+        """Count answered and recorded predictions, by class where the model has classes."""
+        if self._values is not None:
+            self._values.inc(len(recorded))
+            return
+        for text, count in Tally(recorded).items():
+            self._by_class[str(text)].inc(count)
+
+
+def count_error(name: str, version: str, error_type: str) -> None:
+    """Count a refused or failed request; name and version are "" when no model was found."""
+    _ERRORS.labels(name, version, error_type).inc()

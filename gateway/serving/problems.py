@@ -1,0 +1,70 @@
+"""Refusals as data: one exception, one table of kinds, one rendering (RFC 9457 `application/problem+json`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a request: where, as a JSON pointer (RFC 6901), and what, as a sentence."""
+
+    pointer: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of refusal: its name (the metric's `error_type`), HTTP status and title."""
+
+    name: str
+    status: int
+    title: str
+
+
+MALFORMED = Kind("malformed", 400, "The request cannot be parsed")
+UNKNOWN_MODEL = Kind("unknown_model", 404, "There is no such model")
+NOT_FOUND = Kind("not_found", 404, "There is no such resource")
+METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "The resource does not support this method")
+TOO_LARGE = Kind("too_large", 413, "The request is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The request body must be JSON")
+INVALID = Kind("invalid", 422, "The request was understood and is not acceptable")
+MODEL_FAILED = Kind("model_failed", 500, "The model could not score the request")
+INTERNAL = Kind("internal", 500, "The gateway failed")
+NOT_RECORDED = Kind("not_recorded", 503, "The request cannot be recorded, so it was not answered")
+NOT_READY = Kind("not_ready", 503, "No model is ready")
+
+
+class Problem(Exception):
+    """A request that is refused. `faults` lists everything that is wrong, not just the first thing."""
+
+    def __init__(self, kind: Kind, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.faults = tuple(faults)
+
+    def body(self, request_id: str) -> bytes:
+        """The response body. Non-ASCII is escaped, so whatever a client sent comes back as harmless text."""
+        document: dict[str, Any] = {
+            "type": f"urn:sentinelml:problem:{self.kind.name}",
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        if self.faults:
+            document["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in self.faults]
+        return json.dumps(document).encode()
+
+
+def pointer(*parts: str | int) -> str:
+    """A JSON pointer, each part escaped as RFC 6901 says.
+
+    >>> pointer("instances", 3, "a/b")
+    '/instances/3/a~1b'
+    """
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -1,0 +1,248 @@
+"""What a model accepts: marshmallow schemas made from its card, every fault reported with its JSON pointer.
+
+Types are exact. `"1.5"` is no number, `true` no integer, 3.0 is an integer as in JSON Schema.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from gateway.clock import parse_utc, utc_text
+from gateway.registry import Feature, ModelCard
+from gateway.registry.columns import class_text
+from gateway.serving.problems import INVALID, TOO_LARGE, Fault, Problem, pointer
+
+#: Tree ensembles compare in float32; a value beyond its range would reach the model as infinity.
+NUMBER_MAX = 3.4028234663852886e38
+#: Integers up to here are exact as a double, which is what models compute with.
+INTEGER_MAX = 2**53
+#: Faults shown in one answer; a batch of thousands of wrong rows would otherwise be answered at length.
+FAULTS_SHOWN = 100
+
+#: One validated row: values in the model's order, None where missing.
+Row = Sequence[Any]
+
+
+class PredictionInput:
+    """The input of one model: `rows` turns a request's body into rows of values in the model's order."""
+
+    def __init__(self, card: ModelCard, *, instances_max: int, text_length_max: int) -> None:
+        # Attributes are numbered and the names are data keys: marshmallow would split a name at its dots.
+        self._attributes = tuple(f"f{index}" for index in range(len(card.features)))
+        self._instances_max = instances_max
+        # A model may have a feature called "instances"; then only single objects can be told apart.
+        self._takes_batches = "instances" not in card.feature_names
+        self._schema = Schema.from_dict(
+            {
+                attribute: _field(feature, text_length_max)
+                for attribute, feature in zip(self._attributes, card.features, strict=True)
+            },
+            name=f"{card.name} input",
+        )(unknown=RAISE)
+
+    def rows(self, body: Mapping[str, Any]) -> tuple[list[Row], bool]:
+        """Validated rows, None for missing values, and whether the request was a batch.
+
+        Raises:
+            Problem: with every fault, each under its JSON pointer.
+        """
+        if self._takes_batches and "instances" in body:
+            return self._batch(body), True
+        row = self._load(body)
+        if isinstance(row, ValidationError):
+            raise _invalid(list(_faults(row.messages)))
+        return [row], False
+
+    def _batch(self, body: Mapping[str, Any]) -> list[Row]:
+        instances = body["instances"]
+        faults = [Fault(pointer(name), "is not known beside instances") for name in body if name != "instances"]
+        if not isinstance(instances, list) or not instances:
+            raise _invalid([*faults, Fault("/instances", "must be a list of one or more objects")])
+        if len(instances) > self._instances_max:
+            raise Problem(TOO_LARGE, f"{len(instances)} instances; at most {self._instances_max} are accepted at once")
+        rows: list[Row] = []
+        for index, instance in enumerate(instances):
+            loaded = self._load(instance)
+            if isinstance(loaded, ValidationError):
+                faults.extend(_faults(loaded.messages, "instances", index))
+            else:
+                rows.append(loaded)
+        if faults:
+            raise _invalid(faults)
+        return rows
+
+    def _load(self, instance: Any) -> Row | ValidationError:
+        if not isinstance(instance, dict):
+            return ValidationError("must be an object of features")
+        try:
+            loaded = self._schema.load(instance)
+        except ValidationError as error:
+            return error
+        return [loaded[attribute] for attribute in self._attributes]
+
+
+class LabelInput:
+    """The input of /feedback for one model: which prediction, and what turned out to be true."""
+
+    def __init__(self, card: ModelCard, *, text_length_max: int) -> None:
+        label = _RegressionLabel(required=True) if card.task == "regression" else _ClassLabelField(card, required=True)
+        self._schema = Schema.from_dict(
+            {
+                "model_name": _Text(text_length_max),
+                "request_id": fields.UUID(),
+                "client_id": _Text(text_length_max, validate=validate.Length(min=1)),
+                "instance": _Integer(load_default=0, validate=validate.Range(min=0)),
+                "label": label,
+                "observed_at": _Moment(),
+            }
+        )(unknown=RAISE)
+
+    def load(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The validated label. Raises Problem with every fault."""
+        messages: Any = {}
+        try:
+            loaded: dict[str, Any] = self._schema.load(body)
+        except ValidationError as error:
+            messages, loaded = error.messages, {}
+        faults = list(_faults(messages))
+        if ("request_id" in body) == ("client_id" in body):
+            faults.append(Fault("", "name the prediction by exactly one of request_id and client_id"))
+        if faults:
+            raise _invalid(faults)
+        return loaded
+
+
+def _field(feature: Feature, text_length_max: int) -> fields.Field[Any]:
+    options: dict[str, Any] = {"required": True, "allow_none": feature.nullable, "data_key": feature.name}
+    match feature.type:
+        case "number":
+            return _Number(**options)
+        case "integer":
+            return _Integer(**options)
+        case "boolean":
+            return _Boolean(**options)
+        case "category":
+            return _Category(feature.categories or (), text_length_max, **options)
+
+
+class _Exact(fields.Field[Any]):
+    """A field that converts nothing: the JSON type must be the right one already."""
+
+    default_error_messages = {"required": "is missing", "null": "must not be null"}  # noqa: RUF012 - marshmallow's way
+
+
+class _Number(_Exact):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        if type(value) is not float and type(value) is not int:
+            raise ValidationError("must be a number")
+        if not -NUMBER_MAX <= value <= NUMBER_MAX:
+            raise ValidationError("must be a number within the range of single precision, 3.4e38")
+        if type(value) is int and not -INTEGER_MAX <= value <= INTEGER_MAX:
+            raise ValidationError("is an integer beyond 2^53, which a double cannot hold exactly")
+        return float(value)
+
+
+class _Integer(_Exact):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int:
+            raise ValidationError("must be an integer")
+        if not -INTEGER_MAX <= value <= INTEGER_MAX:
+            raise ValidationError("must be an integer within 2^53, beyond which a double is not exact")
+        return value
+
+
+class _Boolean(_Exact):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if type(value) is not bool:
+            raise ValidationError("must be true or false")
+        return value
+
+
+class _Text(_Exact):
+    def __init__(self, length_max: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._length_max = length_max
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if type(value) is not str:
+            raise ValidationError("must be a text")
+        if len(value) > self._length_max:
+            raise ValidationError(f"must have at most {self._length_max} characters")
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ValidationError("must not hold a lone surrogate") from None
+        return value
+
+
+class _Category(_Text):
+    def __init__(self, categories: tuple[str, ...], length_max: int, **options: Any) -> None:
+        super().__init__(length_max, **options)
+        self._categories = frozenset(categories)
+        shown = ", ".join(repr(level) for level in categories[:10])
+        self._refusal = f"must be one of {shown}" + (f" or {len(categories) - 10} more" * (len(categories) > 10))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text not in self._categories:
+            raise ValidationError(self._refusal)
+        return text
+
+
+class _Moment(_Exact):
+    """An RFC 3339 moment, as `gateway.clock` writes it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        try:
+            return utc_text(parse_utc(value))
+        except (TypeError, ValueError, OverflowError, OSError):
+            raise ValidationError("must be a moment like 2026-01-31T12:00:00Z, with its UTC offset") from None
+
+
+class _ClassLabelField(_Exact):
+    """One of the model's classes, as itself or as text; becomes the text that the log holds."""
+
+    def __init__(self, card: ModelCard, **options: Any) -> None:
+        super().__init__(**options)
+        self._texts = frozenset(class_text(label) for label in card.classes)
+        self._refusal = "must be one of " + ", ".join(sorted(self._texts))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) not in (bool, int, str) or class_text(value) not in self._texts:
+            raise ValidationError(self._refusal)
+        return class_text(value)
+
+
+class _RegressionLabel(_Exact):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValidationError("must be a finite number")
+        return float(value)
+
+
+def _faults(messages: Any, *prefix: str | int) -> Iterator[Fault]:
+    """Flatten marshmallow's nested messages into one fault per value."""
+    if isinstance(messages, Mapping):
+        for name, inner in messages.items():
+            # "_schema" holds what is wrong with the object as a whole.
+            yield from _faults(inner, *prefix) if name == "_schema" else _faults(inner, *prefix, name)
+        return
+    for message in messages if isinstance(messages, list) else [messages]:
+        yield Fault(pointer(*prefix), "is not known" if message == "Unknown field." else str(message))
+
+
+def _invalid(faults: list[Fault]) -> Problem:
+    count = len(faults)
+    detail = "one value is not acceptable" if count == 1 else f"{count} values are not acceptable"
+    if count > FAULTS_SHOWN:
+        detail += f"; the first {FAULTS_SHOWN} are shown"
+    return Problem(INVALID, detail, faults[:FAULTS_SHOWN])

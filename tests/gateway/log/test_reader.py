@@ -1,0 +1,122 @@
+"""Scanning: every intact row survives any damage, and no damage passes for a row."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gateway.clock import utc_text
+from gateway.log import predictions
+from gateway.log.reader import scan
+from gateway.log.segment import UnreadableSegment, create, segments
+from gateway.log.writer import SegmentWriter
+from tests.gateway.cards import NUMBERS_AND_TEXT, card
+from tests.gateway.log.rows import COLUMNS, HEADER, parse, payload, segment_of
+
+ROWS = 4
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Path:
+    """A closed segment of four rows."""
+    return segment_of(tmp_path, ROWS)
+
+
+def test_an_undamaged_segment_reads_with_a_bare_read_csv(segment: Path) -> None:
+    """Anyone can look at the log with pandas and no program of ours."""
+    frame = pd.read_csv(segment)
+    assert list(frame.columns) == [column.name for column in COLUMNS]
+    assert list(frame["seq"]) == [0, 1, 2, 3]
+    assert list(frame["feature.timestamp"]) == [0.1] * ROWS
+    assert frame["known"].dtype == bool
+
+
+def test_cut_at_every_byte_each_earlier_row_survives_and_none_is_invented(segment: Path) -> None:
+    """A torn write leaves exactly the rows whose LF is inside."""
+    whole = segment.read_bytes()
+    for length in range(len(whole)):
+        segment.write_bytes(whole[:length])
+        found = scan(segment, COLUMNS)
+        assert found.rows == max(0, whole[:length].count(b"\n") - 1)
+        assert bool(found.damage) == (length > 0 and whole[length - 1 : length] != b"\n")
+
+
+def test_every_flipped_byte_is_found_and_costs_at_most_the_rows_it_touches(segment: Path) -> None:
+    """No byte can change unnoticed; a lost LF joins two rows, any other flip harms one."""
+    whole = segment.read_bytes()
+    for offset, byte in enumerate(whole):
+        segment.write_bytes(whole[:offset] + bytes([byte ^ 0x01]) + whole[offset + 1 :])
+        found = scan(segment, COLUMNS)
+        assert found.damage, offset
+        in_header = offset < len(HEADER) - 1
+        lost = 0 if in_header else 1 if offset == len(HEADER) - 1 else 2 if byte == 0x0A else 1
+        assert ROWS - lost <= found.rows <= ROWS - (0 if in_header else 1), offset
+
+
+def test_swapped_rows_are_still_rows_and_a_foreign_row_is_damage(tmp_path: Path) -> None:
+    """Order is no promise to readers; a row of another segment is not ours."""
+    ours, other = segment_of(tmp_path / "a", 2), segment_of(tmp_path / "b", 2)
+    header, first, second, _ = ours.read_bytes().split(b"\n")
+    ours.write_bytes(b"\n".join([header, second, first, other.read_bytes().split(b"\n")[1], b""]))
+    found = scan(ours, COLUMNS)
+    assert [row["seq"] for row in parse(found)] == [1, 0]
+    assert [damage.reason for damage in found.damage] == ["checksum does not match"]
+
+
+def test_a_window_keeps_its_start_and_leaves_its_end(segment: Path) -> None:
+    """Windows are half-open, so that two that join share no row."""
+    found = scan(segment, COLUMNS, start=utc_text(1), end=utc_text(3))
+    assert [row["timestamp"] for row in parse(found)] == [utc_text(1), utc_text(2)]
+    assert (found.rows, found.rows_total) == (2, ROWS)
+
+
+def test_a_prefix_reads_again_as_it_was_read_before(segment: Path) -> None:
+    """What a run read can be read again after the segment grew."""
+    before = scan(segment, COLUMNS)
+    with open(segment, "ab") as stream:
+        stream.write(b"more")
+    again = scan(segment, COLUMNS, bytes_limit=before.bytes_read)
+    assert (again.sha256, again.data, again.damage) == (before.sha256, before.data, ())
+
+
+def test_a_line_being_written_is_not_damage_until_its_writer_is_gone(tmp_path: Path) -> None:
+    """While the lock is held, a missing LF means "not yet"; afterwards it means a torn row."""
+    open_segment = create(tmp_path, predictions.PREFIX, HEADER, 0.0)
+    os.write(open_segment.fd, b"0,half a li")
+    assert scan(open_segment.path, COLUMNS).damage == ()
+    os.close(open_segment.fd)
+    assert [damage.reason for damage in scan(open_segment.path, COLUMNS).damage] == ["line is cut off"]
+
+
+def test_a_segment_of_other_columns_yields_no_rows_and_says_so(segment: Path) -> None:
+    """Rows are never read under names they were not written for."""
+    found = scan(segment, predictions.columns(card(features=NUMBERS_AND_TEXT[:2])))
+    assert found.rows == 0
+    assert found.damage[0].reason == "was written for other columns"
+
+
+def test_a_newer_format_is_refused_by_name(segment: Path) -> None:
+    """A reader that does not know a format says so instead of guessing."""
+    newer = segment.rename(segment.with_name(segment.name.replace("-v1-", "-v2-")))
+    with pytest.raises(UnreadableSegment, match="format version 2 is newer"):
+        scan(newer, COLUMNS)
+
+
+def test_a_suspect_segment_keeps_its_identity_and_its_rows(tmp_path: Path) -> None:
+    """Renaming does not break a checksum: rows are still judged one by one."""
+    path = segment_of(tmp_path, 2)
+    suspect = path.rename(path.with_suffix(".suspect.csv"))
+    assert scan(suspect, COLUMNS).rows == 2
+
+
+def test_rows_are_visible_while_the_writer_goes_on(tmp_path: Path) -> None:
+    """Readers and writers share the files without waiting for each other."""
+    writer = SegmentWriter(tmp_path, predictions.PREFIX, HEADER)
+    for count in range(1, 4):
+        writer.append([payload(count)])
+        (path,) = segments(tmp_path, predictions.PREFIX)
+        assert scan(path, COLUMNS).rows == count
+    writer.close()
