@@ -1,0 +1,88 @@
+# `make help` says what there is. Everything runs in .venv, installed from the pinned requirements.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+# Only what was given becomes an option.
+option = $(if $($(1)),$(2) "$($(1))")
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo register drift test check lint bench models scheduler exporter gateway format lock clean
+
+help: ## Show this list
+	@echo "Everyday:"
+	@awk -F ':.*## ' '/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Also:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / && !/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) ## Start gateway, scheduler and exporter, with a demo model if there is none [INTERVAL=5m]; Ctrl-C stops all
+	@$(BIN)/python -m demo model
+	@exec $(BIN)/python deploy/run_local.py $(call option,INTERVAL,--interval)
+
+demo: $(RUNTIME) ## Replay traffic through the running gateway until it drifts [DATA=file.csv LABEL=col EXCLUDE=a,b]
+	@$(BIN)/python -m demo play $(call option,DATA,--data) $(call option,LABEL,--label) $(call option,EXCLUDE,--exclude) $(ARGS)
+
+register: $(RUNTIME) ## Register your model: MODEL_FILE=m.skops REFERENCE=eval.csv TARGET=y NAME=fraud [VERSION= POSITIVE_CLASS= EXCLUDE=a,b TRUST=1]
+	@$(BIN)/python -m gateway.registry register $(call option,MODEL_FILE,--model-file) $(call option,REFERENCE,--reference) \
+	  $(call option,TARGET,--target) $(call option,NAME,--name) $(call option,VERSION,--version) \
+	  $(call option,POSITIVE_CLASS,--positive-class) $(call option,EXCLUDE,--exclude) $(if $(filter 1,$(TRUST)),--trust)
+
+drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...]
+	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,WINDOW,--window) \
+	  $(call option,SINCE,--since) $(call option,UNTIL,--until)
+
+test: $(DEV) ## Run all tests [ARGS="-k log"]
+	@$(BIN)/python -m pytest $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
+
+bench: $(DEV) ## Measure requests/s and latency of the gateway, time and memory of drift runs
+	@$(BIN)/python -m benchmarks.gateway $(ARGS)
+	@$(BIN)/python -m benchmarks.drift
+
+check: lint test ## What must be green before a commit: ruff, mypy, tests
+
+lint: $(DEV) ## Ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+models: $(RUNTIME) ## List the registered models
+	@$(BIN)/python -m gateway.registry list
+
+gateway: $(RUNTIME) ## Start the gateway alone
+	@exec $(BIN)/python -m gateway
+
+scheduler: $(RUNTIME) ## Start the scheduler alone [INTERVAL=5m]
+	@exec $(BIN)/python scheduler.py $(call option,INTERVAL,--interval)
+
+exporter: $(RUNTIME) ## Start the exporter alone
+	@exec $(BIN)/python -m exporter
+
+format: $(DEV) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(DEV) ## Pin the requirements anew from the .in files
+	@for name in requirements-gateway requirements requirements-dev; do \
+	  $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+	    --no-emit-trusted-host --no-emit-find-links --output-file=$$name.txt $$name.in || exit 1; done
+
+clean: ## Remove .venv and caches; keeps data, models and reports
+	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "SentinelML needs Python 3.11 or newer; name one with PYTHON=")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.txt | $(BIN)/python
+	@echo "Installing the pinned requirements into $(VENV) (about a minute, once) ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@echo "Installing what the tests need into $(VENV) ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
