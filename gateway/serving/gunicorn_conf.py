@@ -25,6 +25,8 @@ timeout = 120
 # A client between two requests holds no thread, so its connection may stay open.
 keepalive = 75
 proc_name = "sentinelml-gateway"
+# Its commands are of no use here, and two gateways of one user would share the socket.
+control_socket_disable = True
 accesslog = None
 errorlog = "-"
 loglevel = "info"

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import uuid
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv
-
 from gateway.clock import utc_text
 from gateway.log import predictions
-from gateway.log.line import header_line, unescape
+from gateway.log.line import header_line
 from gateway.log.reader import SegmentScan
 from gateway.log.writer import SegmentWriter
+from tests import logs
 from tests.gateway.cards import card
 
 CARD = card()
 COLUMNS = predictions.columns(CARD)
 HEADER = header_line(COLUMNS)
-_ARROW = {
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "text": pa.string(),
-    "time": pa.string(),
-    "boolean": pa.bool_(),
-}
 
 
 def payload(index: int = 0, *, job: str | None = "clerk", amount: float = 1.5, client_id: str | None = None) -> bytes:
@@ -53,18 +43,6 @@ def segment_of(folder: Path, count: int) -> Path:
     return path
 
 
-def parse(scan: SegmentScan) -> list[dict[str, Any]]:
-    """The rows of a scan as Python values, read the way that docs/formats/prediction_log.md says."""
-    table = pyarrow.csv.read_csv(
-        io.BytesIO(scan.data),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types={column.name: _ARROW[column.type] for column in COLUMNS},
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-    )
-    return [
-        {name: unescape(value) if isinstance(value, str) else value for name, value in row.items()}
-        for row in table.to_pylist()
-    ]
+def parse(found: SegmentScan) -> list[dict[str, Any]]:
+    """The rows of a scan of our columns as Python values."""
+    return logs.parse(found, COLUMNS)
