@@ -64,11 +64,18 @@ class Models:
         # back to it goes on in the same segment.
         self._writers: dict[tuple[Path, bytes], SegmentWriter] = {}
         self._mark: object = object()
+        self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self.serving = Serving()
 
     def find(self, name: str | None = None) -> ServedModel:
         """The model of that name, or the default one. Raises Problem."""
+        serving = self.serving
+        served = serving.models.get(name or serving.default_model or "")
+        if served is not None:
+            return served
+        # Perhaps it was registered within the last second: no worker may deny what another serves already.
+        self.refresh()
         serving = self.serving
         wanted = name or serving.default_model
         served = serving.models.get(wanted or "")
@@ -83,21 +90,27 @@ class Models:
 
     def refresh(self) -> None:
         """Bring what serves in line with the registry, if its pointer was replaced since the last look."""
-        mark = self._registry.serving_mark()
-        if mark == self._mark:
+        if self._registry.serving_mark() == self._mark:
             return
+        with self._refreshing:
+            # Asked before the pointer is read: a change in between is then found at the next look.
+            mark = self._registry.serving_mark()
+            if mark != self._mark:
+                self.serving = self._follow(self.serving)
+                self._mark = mark
+
+    def _follow(self, current: Serving) -> Serving:
         try:
             wanted = self._registry.serving()
         except (RegistryError, OSError) as error:
             log.error("the serving pointer cannot be read, going on with what serves: %s", error)
-            self._mark = mark
-            return
+            return current
         models: dict[str, ServedModel] = {}
         failures: dict[str, str] = {}
         for name, version in sorted(wanted.versions.items()):
-            current = self.serving.models.get(name)
-            if current is not None and current.card.version == version:
-                models[name] = current
+            served = current.models.get(name)
+            if served is not None and served.card.version == version:
+                models[name] = served
                 continue
             try:
                 models[name] = self._load(name, version)
@@ -105,10 +118,9 @@ class Models:
             except (RegistryError, OSError) as error:
                 failures[name] = str(error)
                 log.error("%s %s cannot be served: %s", name, version, error)
-                if current is not None:
-                    models[name] = current
-        self.serving = Serving(wanted.default_model, models, failures)
-        self._mark = mark
+                if served is not None:
+                    models[name] = served
+        return Serving(wanted.default_model, models, failures)
 
     def watch(self) -> None:
         """Start the thread that refreshes for as long as this worker lives."""
@@ -116,6 +128,7 @@ class Models:
 
     def unready(self) -> list[str]:
         """Why this worker should get no requests; empty when it should. Tries to record for real."""
+        self.refresh()
         serving = self.serving
         reasons = [f"model {name!r} cannot be served: {why}" for name, why in sorted(serving.failures.items())]
         if not serving.models and not reasons:

@@ -34,8 +34,8 @@ def test_without_a_model_the_gateway_lives_is_not_ready_and_says_why(tmp_path: P
         assert (ready.status, ready.json["reasons"]) == (503, ["no model is registered"])
         assert request(place.gateway_port, "POST", "/predict", ROW).status == 503
         register_numbers(place.registry, place.root / "in")
-        wait_for(running, place.gateway_port, "/ready")
-        wait_until(lambda: _all_answer(place, "/predict"), 10, "every worker to serve the new model")
+        assert all(request(place.gateway_port, "POST", "/predict", ROW).status == 200 for _ in range(10))
+        assert request(place.gateway_port, "GET", "/ready").status == 200
 
 
 def test_a_model_registered_while_others_serve_is_served(place: Place) -> None:
@@ -43,7 +43,9 @@ def test_a_model_registered_while_others_serve_is_served(place: Place) -> None:
     with gateway(place):
         assert request(place.gateway_port, "POST", "/models/prices/predict", ROW).status == 404
         register_regression(place.registry, place.root / "in")
-        wait_until(lambda: _all_answer(place, "/models/prices/predict"), 10, "every worker to serve prices")
+        for _ in range(10):
+            # No worker denies it, however lately it looked at the registry.
+            assert request(place.gateway_port, "POST", "/models/prices/predict", ROW).status == 200
         assert request(place.gateway_port, "POST", "/predict", ROW).status == 200
 
 
@@ -119,8 +121,3 @@ def test_wrong_settings_are_all_named_before_anything_starts(tmp_path: Path) -> 
     assert done.returncode == 2
     assert "SENTINEL_GATEWAY_WORKERS" in done.stderr
     assert "SENTINEL_GATEWAY_DURABILITY" in done.stderr
-
-
-def _all_answer(place: Place, path: str) -> bool:
-    """Whether enough requests in a row are answered that every worker has had one."""
-    return all(request(place.gateway_port, "POST", path, ROW).status == 200 for _ in range(10))
