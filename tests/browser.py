@@ -26,6 +26,8 @@ _QUIET = (
     "--disable-dev-shm-usage",
     "--window-size=1280,1000",
 )
+#: Content of the page itself, and the new-tab page that Chromium opens at its start.
+_NOT_REQUESTS = ("data:", "blob:", "chrome:", "chrome-untrusted:")
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Browser:
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
         ]
-        return Page(self._driver, errors, [url for url in requested if not url.startswith(("data:", "blob:"))])
+        return Page(self._driver, errors, [url for url in requested if not url.startswith(_NOT_REQUESTS)])
 
 
 @contextlib.contextmanager
