@@ -53,7 +53,8 @@ def write_check_rows(path: Path, check: CheckRows) -> None:
 def read_check_rows(path: Path) -> CheckRows:
     """Read `check.npz`. Raises CorruptCard when it is not one, or of a newer format."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here: numpy leaves a file open that it cannot read.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         version = int(arrays["format_version"])
         if version > FORMAT_VERSION:

@@ -6,7 +6,6 @@ metric reads "not enough data", while a zero would read "bad" and a one "perfect
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -14,23 +13,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import xlogy
-from scipy.stats import rankdata
 
 from gateway.registry.card import Metric
+from gateway.registry.intervals import BOOTSTRAP_REPLICATES, CONFIDENCE, Ratio, Z, bootstrap_means, wilson
+from gateway.registry.ranking import binary_auc, weighted_auc
 
-CONFIDENCE = 0.95
-#: Two-sided normal quantile of `CONFIDENCE`.
-Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 #: With fewer true positives in the window, precision, recall and F1 of the positive class say nothing.
 POSITIVES_MIN = 10
 #: Under this many rows a bootstrap interval is too narrow to be shown.
 BOOTSTRAP_ROWS_MIN = 10
-BOOTSTRAP_REPLICATES = 1000
-#: Sums over more rows are resampled by this many random groups of rows: same variance, bounded work.
-BOOTSTRAP_GROUPS_MAX = 2000
-
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
@@ -107,19 +99,22 @@ def regression_metrics(labels: Floats, predictions: Floats, seed: int) -> tuple[
     terms = np.column_stack([np.abs(errors), errors**2, errors, centred, centred**2])
     names = ["mae", "rmse", "bias"] + (["r2"] if np.ptp(labels) > 0 else [])
     values = _regression_values(terms.mean(axis=0)[np.newaxis])
-    replicates = _regression_values(_bootstrap_means(terms, np.random.default_rng(seed)))
-    return tuple(
-        _bootstrap_metric(name, float(values[name][0]), replicates[name], len(labels)) for name in names
-    )
+    replicates = _regression_values(bootstrap_means(terms, np.random.default_rng(seed)))
+    return tuple(_bootstrap_metric(name, float(values[name][0]), replicates[name], len(labels)) for name in names)
 
 
 def accuracy_drop(baseline: Metric, correct: int, rows: int, allowed_percent: float = 5.0) -> AccuracyDrop | None:
     """Compare `correct` of `rows` with a baseline accuracy, counting the uncertainty of both.
 
-    The score method for a ratio of two proportions (Koopman, Biometrics 40, 1984; Farrington and Manning,
-    Statistics in Medicine 9, 1990): `z = (p1 - t p0) / sqrt(v)`, v being the variance at the most likely
-    proportions with `p1 = t p0`. The interval holds every t with |z| <= 1.96 and so agrees with the p-value;
-    with a huge baseline it becomes Wilson's. The baseline's rows are recovered from its Wilson bounds.
+    Both are proportions of the same kind, so their ratio is bounded and tested by the score method
+    (`intervals.Ratio`): the lower bound exceeds `allowed_percent` exactly when the p-value is under 2.5 %, and with
+    a huge baseline the interval becomes Wilson's. The baseline's rows are recovered from its Wilson bounds.
+
+    Args:
+        baseline: an accuracy with its Wilson bounds; without bounds it is taken as exact.
+        correct: right answers of the window.
+        rows: labelled rows of the window.
+        allowed_percent: the drop, in percent of the baseline, that p_value is about.
 
     Returns:
         None without rows, or when the baseline was never right: there is nothing to fall from.
@@ -127,7 +122,7 @@ def accuracy_drop(baseline: Metric, correct: int, rows: int, allowed_percent: fl
     if rows <= 0 or baseline.value <= 0:
         return None
     base_rows = _rows_of(baseline)
-    observed = _Ratio(correct, rows, baseline.value * base_rows, base_rows)
+    observed = Ratio(correct, rows, baseline.value * base_rows, base_rows)
 
     def drop(ratio: float) -> float:
         return 100.0 * (1.0 - ratio)
@@ -140,17 +135,6 @@ def accuracy_drop(baseline: Metric, correct: int, rows: int, allowed_percent: fl
         p_value=NormalDist().cdf(observed.z(1.0 - allowed_percent / 100.0)),
         allowed_percent=allowed_percent,
     )
-
-
-def wilson(successes: float, rows: float, z: float = Z) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (JASA 22, 1927). `rows` > 0."""
-    share, spread = successes / rows, z * z / rows
-    centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / rows + spread / (4 * rows))
-    # At the ends the bounds are 0 and 1 exactly; rounding must not move them past the value.
-    low = 0.0 if successes <= 0 else centre - half
-    high = 1.0 if successes >= rows else centre + half
-    return min(low, share), max(high, share)
 
 
 def _codes(
@@ -246,84 +230,21 @@ def _probability_metrics(
         return []
     if len(classes) == 2:
         second = 1 if positive is None else list(classes).index(positive)
-        auc = _binary_auc(labels == second, probabilities[:, second])
+        auc = binary_auc(labels == second, probabilities[:, second])
     else:
-        auc = _weighted_auc(labels, probabilities)
+        auc = weighted_auc(labels, probabilities)
     truth = np.zeros_like(probabilities)
     truth[np.arange(len(labels)), labels] = 1.0
     tiny = np.finfo(np.float64).eps
     losses = -xlogy(truth, np.clip(probabilities, tiny, 1 - tiny)).sum(axis=1)
     # Two classes share one squared error, which is counted once (scikit-learn's convention): range 0 to 1.
     squares = ((truth - probabilities) ** 2).sum(axis=1) / (2 if len(classes) == 2 else 1)
-    replicates = _bootstrap_means(np.column_stack([losses, squares]), rng)
+    replicates = bootstrap_means(np.column_stack([losses, squares]), rng)
     return [
         *([auc] if auc else []),
         _bootstrap_metric("log_loss", float(losses.mean()), replicates[:, 0], len(labels)),
         _bootstrap_metric("brier", float(squares.mean()), replicates[:, 1], len(labels)),
     ]
-
-
-def _binary_auc(truth: NDArray[np.bool_], scores: Floats) -> Metric | None:
-    """Area under the ROC curve with DeLong's variance (Biometrics 44, 1988)."""
-    positives, negatives = int(truth.sum()), int((~truth).sum())
-    if positives == 0 or negatives == 0:
-        return None
-    value, of_positives, of_negatives = _placements(truth, scores)
-    variance = math.nan
-    if positives > 1 and negatives > 1:
-        variance = float(of_positives.var(ddof=1) / positives + of_negatives.var(ddof=1) / negatives)
-    return _auc_metric(value, variance, min(positives, negatives), None)
-
-
-def _weighted_auc(labels: Counts, probabilities: Floats) -> Metric | None:
-    """One-vs-rest AUC, weighted by the classes' rows.
-
-    Its variance is that of the rows' summed influences: DeLong's placements per class, weighted, and each
-    row's pull on the weights themselves. For two classes without weights this is DeLong's variance.
-    """
-    rows = len(labels)
-    counts = np.bincount(labels, minlength=probabilities.shape[1])
-    present = np.flatnonzero(counts)
-    if len(present) < 2:
-        return None
-    value, influence = 0.0, np.zeros(rows)
-    for code in present:
-        truth, share = labels == code, counts[code] / rows
-        area, of_positives, of_negatives = _placements(truth, probabilities[:, code])
-        value += float(share * area)
-        # A row of the class pulls by (its placement - area) on the area and by (area) on the class's weight.
-        influence[truth] += of_positives
-        influence[~truth] += share / (1 - share) * (of_negatives - area)
-    variance = float(influence.var(ddof=1) / rows)
-    return _auc_metric(value, variance, int(min(counts[present].min(), rows - counts[present].max())), "weighted")
-
-
-def _placements(truth: NDArray[np.bool_], scores: Floats) -> tuple[float, Floats, Floats]:
-    """AUC, the share of negatives below each positive, the share of positives above each negative; ties are half."""
-    ranks = rankdata(scores)
-    positive_scores, negative_scores = scores[truth], scores[~truth]
-    positives, negatives = len(positive_scores), len(negative_scores)
-    of_positives = (ranks[truth] - rankdata(positive_scores)) / negatives
-    of_negatives = 1.0 - (ranks[~truth] - rankdata(negative_scores)) / positives
-    return float(of_positives.mean()), of_positives, of_negatives
-
-
-def _auc_metric(value: float, variance: float, pairs: int, average: str | None) -> Metric:
-    """Bounds on the logit scale, where they cannot leave (0, 1).
-
-    A perfect (or perfectly wrong) ranking has no variance to show. `pairs` disjoint pairs of a positive and a
-    negative are independent trials, each won with probability AUC: Wilson on those is wide, and true.
-    """
-    if 0 < value < 1 and variance > 0:
-        logit, half = math.log(value / (1 - value)), Z * math.sqrt(variance) / (value * (1 - value))
-        lower, upper = (_logistic(logit + side * half) for side in (-1, 1))
-        return Metric("roc_auc", value, lower, upper, average, "delong")
-    lower, upper = wilson(value * pairs, pairs)
-    return Metric("roc_auc", value, lower, upper, average, "wilson")
-
-
-def _logistic(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
 def _regression_values(means: Floats) -> dict[str, Floats]:
@@ -332,20 +253,6 @@ def _regression_values(means: Floats) -> dict[str, Floats]:
     variance = label_squared - label**2
     explained = np.divide(squared, variance, out=np.full_like(squared, np.nan), where=variance > 0)
     return {"mae": absolute, "rmse": np.sqrt(squared), "bias": error, "r2": 1 - explained}
-
-
-def _bootstrap_means(terms: Floats, rng: np.random.Generator) -> Floats:
-    """Column means of resampled rows: terms of shape (rows, q) give (replicates, q)."""
-    rows = len(terms)
-    if rows > BOOTSTRAP_GROUPS_MAX:
-        order = rng.permutation(rows)
-        starts = np.linspace(0, rows, BOOTSTRAP_GROUPS_MAX, endpoint=False).astype(np.int64)
-        sums, sizes = np.add.reduceat(terms[order], starts), np.diff(starts, append=rows).astype(np.float64)
-    else:
-        sums, sizes = terms, np.ones(rows)
-    groups = len(sizes)
-    draws = rng.multinomial(groups, np.full(groups, 1 / groups), size=BOOTSTRAP_REPLICATES).astype(np.float64)
-    return np.asarray((draws @ sums) / (draws @ sizes)[:, np.newaxis])
 
 
 def _wilson_metric(name: str, successes: int, rows: int, average: str | None = None) -> Metric:
@@ -368,40 +275,3 @@ def _rows_of(baseline: Metric) -> float:
         return 1e12  # no interval was kept, or none was needed: the baseline is taken as exact
     spread = baseline.value**2 / (baseline.lower * baseline.upper) - 1
     return Z * Z / spread if spread > 0 else 1e12
-
-
-@dataclass(frozen=True)
-class _Ratio:
-    """Two observed proportions, the window's and the baseline's; counts need not be whole."""
-
-    hits: float
-    rows: float
-    base_hits: float
-    base_rows: float
-
-    def z(self, ratio: float) -> float:
-        """Score statistic of "window = ratio * baseline"; negative when the window is below it."""
-        a = (self.rows + self.base_rows) * ratio
-        b = ratio * (self.rows + self.base_hits) + self.base_rows + self.hits
-        c = self.hits + self.base_hits
-        # The smaller root, written without cancellation.
-        base = 2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0)))
-        window = min(base * ratio, 1.0)
-        variance = window * (1 - window) / self.rows + ratio**2 * base * (1 - base) / self.base_rows
-        gap = self.hits / self.rows - ratio * self.base_hits / self.base_rows
-        if variance <= 0:
-            return 0.0 if gap == 0 else math.copysign(math.inf, gap)
-        return gap / math.sqrt(variance)
-
-    def interval(self) -> tuple[float, float]:
-        """The ratios that the score test does not reject."""
-        ratio = (self.hits / self.rows) / (self.base_hits / self.base_rows)
-        low = 0.0 if self.hits <= 0 else _root(lambda t: self.z(t) - Z, 1e-9, ratio)
-        high = max(2 * ratio, 1.0)
-        while self.z(high) > -Z:
-            high *= 2
-        return low, _root(lambda t: self.z(t) + Z, ratio, high)
-
-
-def _root(function: Any, low: float, high: float) -> float:
-    return float(brentq(function, low, high, xtol=1e-12))

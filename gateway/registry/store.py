@@ -143,7 +143,7 @@ class Registry:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RegistryError(f"another change of {self.models} is under way; try again when it is done") from None
+                raise RegistryError(f"{self.models} is being changed by another command; try again later") from None
             yield
         finally:
             os.close(fd)
