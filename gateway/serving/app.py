@@ -40,8 +40,10 @@ def create_app() -> Flask:
 
 def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     """Make the application: load the models and watch the registry; the logs open with their first row."""
-    # The array form was proven equal at registration; the names are checked by our own schema.
+    # scikit-learn warns on every row in array form, which was proven at registration. Filters alone do not
+    # keep it quiet: it swaps them inside predict, and threads that do so at once lose each other's.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    logging.captureWarnings(True)
     models = Models(Registry(paths.models, paths.reference), paths, settings)
     models.refresh()
     models.watch()

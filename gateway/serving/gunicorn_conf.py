@@ -39,6 +39,8 @@ logconfig_dict = {
     "loggers": {
         "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
         "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": False},
+        # Warnings of libraries about single rows: models are checked when they are registered and loaded.
+        "py.warnings": {"level": "ERROR", "handlers": ["stderr"], "propagate": False},
     },
 }
 

@@ -16,7 +16,6 @@ from gateway.registry.check_rows import read_check_rows
 from gateway.registry.columns import class_text
 from gateway.serving.validation import Row
 
-
 #: How far an answer may be from the registered one: libraries of another build may round sums differently.
 CHECK_TOLERANCE = 1e-9
 

@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat: `make bench`. docs/benchmarks.md says what each figure means."""
