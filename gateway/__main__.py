@@ -1,4 +1,4 @@
-"""`python -m gateway`: check the settings, prepare the metrics folder, become gunicorn."""
+"""`python -m gateway`: check the settings, say where metrics go, become gunicorn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 from typing import NoReturn
 
-from gateway import metrics_folder
 from gateway.settings import GatewaySettings, InvalidSettings, Paths, load
 
 
@@ -21,10 +20,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     parser.parse_args(arguments)
     try:
         paths, _ = load(Paths, GatewaySettings)
-        metrics_folder.prepare(paths.gateway_metrics)
-    except (InvalidSettings, metrics_folder.MetricsFolderError, OSError) as error:
+    except InvalidSettings as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    # Before anything imports prometheus_client, which decides at import where its values live.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(paths.gateway_metrics)
     # One request is one thread's work; a pool of threads inside the model would only fight over the cores.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -18,6 +18,7 @@ from drift_engine.results.schema import (
     Rows,
     Window,
 )
+from drift_engine.results.store import encode_result
 from gateway.clock import parse_utc, utc_text
 from gateway.registry import Metric
 
@@ -149,3 +150,8 @@ def later(run: Result, seconds: float, number: int = 2) -> Result:
 def commit(reports: Path, run: Result, html: bytes = b"<!doctype html><title>report</title>") -> Path:
     """Commit `run` as the drift engine does, at its own finishing time."""
     return ResultStore(reports).commit(run, html, parse_utc(run.finished_at))
+
+
+def encode(run: Result) -> bytes:
+    """The bytes of a result, for tests that damage them."""
+    return encode_result(run)

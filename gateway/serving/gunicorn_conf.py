@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any
 
-from gateway import heartbeat
+from gateway import heartbeat, metrics_folder
 from gateway.settings import GatewaySettings, Paths, load
 
 _paths: Paths
@@ -43,6 +44,15 @@ logconfig_dict = {
         "py.warnings": {"level": "ERROR", "handlers": ["stderr"], "propagate": False},
     },
 }
+
+
+def when_ready(server: Any) -> None:
+    """Empty the metrics folder: the port is ours, so no other gateway counts there, and no worker runs yet."""
+    try:
+        metrics_folder.prepare(_paths.gateway_metrics)
+    except (metrics_folder.MetricsFolderError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def post_worker_init(worker: Any) -> None:

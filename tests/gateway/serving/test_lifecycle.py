@@ -121,3 +121,23 @@ def test_wrong_settings_are_all_named_before_anything_starts(tmp_path: Path) -> 
     assert done.returncode == 2
     assert "SENTINEL_GATEWAY_WORKERS" in done.stderr
     assert "SENTINEL_GATEWAY_DURABILITY" in done.stderr
+
+
+def test_a_second_gateway_on_the_same_port_leaves_the_first_ones_metrics_alone(place: Place) -> None:
+    """It ends without having touched anything that the running one writes."""
+    with gateway(place):
+        assert request(place.gateway_port, "POST", "/predict", ROW).status == 200
+        before = {path.name for path in place.paths.gateway_metrics.iterdir()}
+        second = place.run("-m", "gateway")
+        assert second.returncode == 1
+        assert "in use" in second.stderr
+        assert before <= {path.name for path in place.paths.gateway_metrics.iterdir()}
+
+
+def test_a_metrics_folder_with_foreign_files_is_refused(place: Place) -> None:
+    """Emptying a folder that holds something else would be a costly mistake of a setting."""
+    place.paths.gateway_metrics.mkdir()
+    (place.paths.gateway_metrics / "thesis.txt").write_text("years of work")
+    refused = place.run("-m", "gateway")
+    assert refused.returncode == 2
+    assert "thesis.txt" in refused.stderr

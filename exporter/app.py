@@ -1,0 +1,215 @@
+"""The exporter's Flask application: metrics, report library, reports, JSON API, run requests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wsgi import wrap_file
+
+from drift_engine import run_requests
+from exporter import library, problems, report_files, run_now
+from exporter.collector import exposition
+from exporter.settings import ExporterSettings
+from exporter.sources import ModelState, Sources
+from gateway.settings import Paths
+
+#: Our own pages: one stylesheet and one script of ours, nothing else, and no other page may frame them.
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+#: A report is one file with its scripts, styles and fonts inside. It gets those, no network at all, and, by
+#: `sandbox`, an origin of its own: a script in it can neither read our pages nor post to us.
+REPORT_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "sandbox allow-scripts allow-downloads"
+)
+
+
+def create_app(paths: Paths, settings: ExporterSettings, clock: Callable[[], float]) -> Flask:
+    """The application. `clock` gives seconds since the epoch; it dates pages and requests, never metrics."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = run_now.BODY_BYTES_MAX
+    app.jinja_env.filters["moment"] = library.moment_text
+    app.jinja_env.globals["report_url"] = _report_url
+    sources = Sources(paths)
+    _add_metrics(app, sources)
+    _add_library(app, sources, settings, paths, clock)
+    _add_reports(app, paths)
+    _add_api(app, sources)
+    _add_run_now(app, sources, paths, clock)
+    _add_edges(app)
+    return app
+
+
+def _add_metrics(app: Flask, sources: Sources) -> None:
+    @app.get("/metrics")
+    def metrics() -> Response:
+        body, content_type = exposition(sources, request.headers.get("Accept", ""))
+        return Response(body, content_type=content_type)
+
+    @app.get("/health")
+    def health() -> Response:
+        # This process answers, so the status is 200 and nobody restarts it; what it reads may still be broken.
+        sources.models()
+        sources.gateway_families()
+        failing = sources.failing()
+        return _json({"status": "degraded" if failing else "ok", "failing": failing})
+
+
+def _add_library(
+    app: Flask, sources: Sources, settings: ExporterSettings, paths: Paths, clock: Callable[[], float]
+) -> None:
+    runs = library.Library(sources.store)
+
+    @app.get("/")
+    def index() -> str:
+        now = clock()
+        model_name = request.args.get("model") or None
+        models = sources.models()
+        serving = {model.model_name for model in models if model.serving}
+        shown = [
+            runs.card(model, now, settings.stale_after_seconds)
+            for model in models
+            # A version that was replaced keeps its runs in the table; on top stands what answers now.
+            if model_name in (None, model.model_name) and (model.serving or model.model_name not in serving)
+        ]
+        return render_template(
+            "library.html",
+            cards=sorted(shown, key=library.urgency),
+            page=runs.page(model_name, request.args.get("page", 1, type=int)),
+            model_name=model_name,
+            model_names=sorted({model.model_name for model in models}),
+            processes=library.processes(sources.heartbeats(), now, settings.heartbeat_timeout_seconds),
+            failing=sources.failing(),
+            reports=paths.reports,
+            now=now,
+        )
+
+
+def _add_reports(app: Flask, paths: Paths) -> None:
+    @app.get("/reports/<name>/<version>/<run_id>/<file>")
+    def report(name: str, version: str, run_id: str, file: str) -> Response:
+        stream = report_files.open_report(paths.reports, name, version, run_id, file)
+        if stream is None:
+            return _error_page(HTTPStatus.NOT_FOUND, "There is no such report. Old ones are thinned out.")
+        body = wrap_file(request.environ, stream)
+        response = Response(body, content_type=report_files.SERVED[file], direct_passthrough=True)
+        response.content_length = os.fstat(stream.fileno()).st_size
+        response.headers["Content-Security-Policy"] = REPORT_POLICY
+        # A run never changes once it is there, but retention may remove it.
+        response.headers["Cache-Control"] = "private, max-age=3600"
+        return response
+
+
+def _add_api(app: Flask, sources: Sources) -> None:
+    def latest(part: Callable[[ModelState], dict[str, Any]]) -> Response:
+        wanted = request.args.get("model")
+        return _json(
+            {
+                "models": [
+                    {"model_name": model.model_name, "model_version": model.model_version, "serving": model.serving}
+                    | part(model)
+                    for model in sources.models()
+                    if wanted in (None, model.model_name)
+                ]
+            }
+        )
+
+    @app.get("/api/metrics/latest")
+    def metrics_latest() -> Response:
+        return latest(_performance_part)
+
+    @app.get("/api/drift/data")
+    def drift_data() -> Response:
+        return latest(_drift_part)
+
+
+def _add_run_now(app: Flask, sources: Sources, paths: Paths, clock: Callable[[], float]) -> None:
+    @app.post("/monitoring/run")
+    def monitoring_run() -> Response:
+        wanted = run_now.read_request(request)
+        serving = {model.model_name for model in sources.models() if model.serving}
+        if wanted.model_name is not None and wanted.model_name not in serving:
+            known = ", ".join(sorted(serving)) or "none"
+            raise problems.Refused(HTTPStatus.NOT_FOUND, f"no model of that name serves; serving: {known}")
+        try:
+            written = run_requests.write(paths.state, wanted.model_name, clock())
+        except run_requests.SpoolFull as error:
+            raise problems.Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error)) from None
+        except OSError as error:
+            raise problems.Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the request cannot be written: {error}") from None
+        return _json(
+            {"status": "accepted", "model_name": written.model_name, "requested_at": written.requested_at}, 202
+        )
+
+
+def _add_edges(app: Flask) -> None:
+    @app.errorhandler(problems.Refused)
+    def refused(error: problems.Refused) -> Response:
+        return problems.problem(error.status, error.detail)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        status = HTTPStatus(error.code or 500)
+        detail = error.description or status.description
+        if request.path.startswith(("/api/", "/monitoring/", "/health", "/metrics")):
+            response = problems.problem(status, detail)
+        else:
+            response = _error_page(status, detail)
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        return response
+
+    @app.after_request
+    def harden(response: Response) -> Response:
+        response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.setdefault("Referrer-Policy", "no-referrer")
+        response.headers.setdefault("Cache-Control", "no-cache" if request.endpoint == "static" else "no-store")
+        return response
+
+
+def _report_url(model_name: str, model_version: str, run_id: str, file: str) -> str:
+    return url_for("report", name=model_name, version=model_version, run_id=run_id, file=file)
+
+
+def _performance_part(model: ModelState) -> dict[str, Any]:
+    if model.answer is None:
+        return {"run": None, "performance": None}
+    return {"run": _run_part(model), "performance": model.answer.result.performance}
+
+
+def _drift_part(model: ModelState) -> dict[str, Any]:
+    if model.answer is None:
+        return {"run": None, "data_drift": None, "prediction_drift": None}
+    result = model.answer.result
+    return {"run": _run_part(model), "data_drift": result.data_drift, "prediction_drift": result.prediction_drift}
+
+
+def _run_part(model: ModelState) -> dict[str, Any]:
+    assert model.answer is not None
+    result = model.answer.result
+    return {
+        "run_id": result.run_id,
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "window": result.window,
+        "rows": result.rows,
+        "finished_at": result.finished_at,
+    }
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+def _error_page(status: HTTPStatus, detail: str) -> Response:
+    return Response(render_template("error.html", status=status, detail=detail), status=status.value)

@@ -1,0 +1,208 @@
+"""The gauges of one moment, built from the newest results. Names and labels are an interface: dashboards use them.
+
+A figure that is not known is absent, never 0: with too little data there is no verdict to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import get_args
+
+from prometheus_client.core import GaugeMetricFamily
+
+from drift_engine.results import Latest, Result
+from drift_engine.results.schema import DataDrift, Outcome, Severity
+from exporter.sources import ModelState
+from gateway.registry import Metric
+
+MODEL = ("model_name", "model_version")
+FEATURE = (*MODEL, "feature")
+
+#: Name of a performance figure in results and cards -> the gauge that carries it.
+PERFORMANCE = {
+    "accuracy": ("model_accuracy", "Share of labelled rows predicted right"),
+    "precision": ("model_precision", "Precision on the labelled rows"),
+    "recall": ("model_recall", "Recall on the labelled rows"),
+    "f1_score": ("model_f1_score", "F1 score on the labelled rows"),
+    "roc_auc": ("model_roc_auc", "Area under the ROC curve on the labelled rows"),
+    "log_loss": ("model_log_loss", "Mean negative log-likelihood of the labels"),
+    "brier": ("model_brier_score", "Brier score of the probabilities"),
+    "mae": ("model_mean_absolute_error", "Mean absolute error on the labelled rows"),
+    "rmse": ("model_root_mean_squared_error", "Root mean squared error on the labelled rows"),
+    "r2": ("model_r2_score", "Coefficient of determination on the labelled rows"),
+}
+
+#: Names of the drift engine's alerts. Fixed, so that an alert that is over goes back to 0 instead of away.
+ALERTS = (
+    "data_drift_score",
+    "drifted_columns",
+    "column_drift",
+    "prediction_drift",
+    "performance",
+    "concept_drift",
+)
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+
+class Gauges:
+    """Gauge families under construction; the first value of a series counts, and None is no value."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, GaugeMetricFamily] = {}
+        self._seen: set[tuple[str, tuple[str, ...]]] = set()
+
+    def add(self, name: str, about: str, labels: dict[str, str], value: float | bool | None) -> None:
+        """Add one sample. A repeated series is left out: two values of one series would spoil the scrape."""
+        key = (name, tuple(labels.values()))
+        if value is None or key in self._seen:
+            return
+        self._seen.add(key)
+        family = self._families.setdefault(name, GaugeMetricFamily(name, about, labels=list(labels)))
+        family.add_metric(list(labels.values()), float(value))
+
+    def families(self) -> list[GaugeMetricFamily]:
+        """All families, sorted by name."""
+        return [self._families[name] for name in sorted(self._families)]
+
+
+def model_gauges(models: Iterable[ModelState]) -> list[GaugeMetricFamily]:
+    """The gauges of every model version that serves or has a result."""
+    gauges = Gauges()
+    for model in models:
+        labels = {"model_name": model.model_name, "model_version": model.model_version}
+        gauges.add("model_serving", "1 for the version that answers now, else 0", labels, model.serving)
+        if model.card is not None:
+            _performance(gauges, labels, model.card.baseline, baseline=True)
+        if model.answer is not None:
+            _run(gauges, labels, model.answer.latest, model.answer.result)
+            _verdicts(gauges, labels, model.answer.result)
+    return gauges.families()
+
+
+def _run(gauges: Gauges, labels: dict[str, str], latest: Latest, result: Result) -> None:
+    """What is true of a run whatever its outcome."""
+    gauges.add(
+        "model_drift_run_timestamp_seconds",
+        "When the newest drift run finished, whatever its outcome",
+        labels,
+        latest.finished_at,
+    )
+    gauges.add(
+        "model_drift_last_success_timestamp_seconds",
+        "When the newest drift run with a verdict finished",
+        labels,
+        latest.last_ok_finished_at,
+    )
+    gauges.add(
+        "model_drift_run_duration_seconds", "How long the newest drift run took", labels, result.duration_seconds
+    )
+    for outcome in get_args(Outcome):
+        gauges.add(
+            "model_drift_outcome",
+            "1 for the outcome of the newest drift run, 0 for the others",
+            {**labels, "outcome": outcome},
+            result.outcome == outcome,
+        )
+    if result.outcome != "failed":
+        gauges.add("model_window_rows", "Intact rows in the newest run's window", labels, result.rows.read)
+        gauges.add(
+            "model_labeled_ratio",
+            "Share of the window's rows whose label is known",
+            labels,
+            result.performance.labelled_ratio,
+        )
+    if result.performance.outcome == "ok":
+        _performance(gauges, labels, result.performance.metrics, baseline=False)
+
+
+def _verdicts(gauges: Gauges, labels: dict[str, str], result: Result) -> None:
+    """The verdicts; all absent unless the run's outcome is "ok"."""
+    if result.outcome != "ok":
+        return
+    _data_drift(gauges, labels, result.data_drift)
+    gauges.add(
+        "model_prediction_drift_detected",
+        "1 when the model's answers drifted from the reference",
+        labels,
+        result.prediction_drift.detected,
+    )
+    concept = result.concept_drift
+    gauges.add(
+        "model_concept_drift_detected",
+        "1 when quality dropped from the baseline by more than allowed",
+        labels,
+        concept.detected,
+    )
+    if concept.metric == "accuracy":
+        gauges.add(
+            "model_accuracy_drop_percent",
+            "Relative drop of accuracy from the baseline; negative when it rose",
+            labels,
+            concept.drop_percent,
+        )
+        gauges.add(
+            "model_accuracy_drop_lower_percent",
+            "Lower bound of the drop of accuracy: it is at least this large with 97.5 % confidence",
+            labels,
+            concept.lower,
+        )
+    for alert in ALERTS:
+        gravest = max((SEVERITIES.index(a.severity) for a in result.alerts if a.name == alert), default=0)
+        gauges.add(
+            "model_alert_severity",
+            "Gravest alert of that name in the newest run: 0 none, 1 notice, 2 warning, 3 high, 4 critical",
+            {**labels, "alert": alert},
+            gravest,
+        )
+    if result.retraining.decision != "unknown":
+        gauges.add(
+            "model_retraining_recommended",
+            "1 when retraining is recommended",
+            labels,
+            result.retraining.decision == "recommended",
+        )
+
+
+def _data_drift(gauges: Gauges, labels: dict[str, str], drift: DataDrift) -> None:
+    gauges.add("model_data_drift_detected", "1 when the model's inputs drifted", labels, drift.detected)
+    gauges.add("model_drifted_columns_ratio", "Share of the columns that drifted", labels, drift.drifted_ratio)
+    gauges.add(
+        "model_drift_score",
+        "Weighted mean of the columns' PSI beyond what chance explains",
+        labels,
+        drift.score,
+    )
+    gauges.add("model_drift_threshold", "The line for model_drift_score", labels, drift.threshold)
+    for finding in drift.columns:
+        feature = {**labels, "feature": finding.column}
+        gauges.add(
+            "model_feature_drift_ratio",
+            "Largest of a feature's checks (shape, missing, novel) over what it allows; above 1 is drift",
+            feature,
+            finding.drift_ratio,
+        )
+        # Only the shape check: it has one unit and one direction in every column, so scores compare.
+        shape = finding.check("shape")
+        if shape is not None:
+            method = {**feature, "method": shape.method}
+            gauges.add(
+                "model_feature_drift_score",
+                "How far a feature's distribution is from the reference; higher is farther",
+                method,
+                shape.score,
+            )
+            gauges.add(
+                "model_feature_drift_threshold",
+                "What chance and the effect floor allow for model_feature_drift_score at this many rows",
+                method,
+                shape.threshold,
+            )
+
+
+def _performance(gauges: Gauges, labels: dict[str, str], metrics: Iterable[Metric], baseline: bool) -> None:
+    for metric in metrics:
+        if metric.name in PERFORMANCE:
+            name, about = PERFORMANCE[metric.name]
+            if baseline:
+                name, about = name.replace("model_", "model_baseline_", 1), f"{about}: when registered"
+            gauges.add(name, about, {**labels, "average": metric.average or ""}, metric.value)

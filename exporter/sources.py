@@ -1,0 +1,187 @@
+"""What the exporter reads, with its last good answers: results, registry, heartbeats, the gateway's metrics.
+
+Nothing here raises for a broken file. A source that cannot be read is counted, and its last good answer is
+given, with the times that it carries itself. One broken model leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from drift_engine.results import Latest, Result, ResultStore
+from drift_engine.results.store import ResultError
+from gateway import heartbeat, metrics_folder
+from gateway.heartbeat import Heartbeat
+from gateway.registry import ModelCard, Registry, RegistryError, Serving
+from gateway.settings import Paths
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+Source = Literal["result", "registry", "gateway_metrics"]
+SOURCES: tuple[Source, ...] = ("result", "registry", "gateway_metrics")
+#: Identifies one state of a file: replaced files differ in inode, rewritten ones in time or size.
+Mark = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One model version at this moment. `answer` is its newest committed run, None before the first."""
+
+    model_name: str
+    model_version: str
+    serving: bool
+    card: ModelCard | None
+    answer: Answer | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The run that `latest.json` names, with the state of both files when they were read."""
+
+    latest: Latest
+    result: Result
+    marks: tuple[Mark, Mark]
+
+
+class Sources:
+    """Reads everything anew whenever asked, but parses only what has changed. Safe to share by threads."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.store = ResultStore(paths.reports)
+        self.registry = Registry(paths.models, paths.reference)
+        self._state = paths.state
+        self._metrics = paths.gateway_metrics
+        self._lock = threading.Lock()
+        self._errors: dict[Source, int] = dict.fromkeys(SOURCES, 0)
+        self._failing: dict[Source, str] = {}
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self._cards: dict[tuple[str, str], ModelCard] = {}
+        self._serving = Serving()
+        self._families: list[Metric] = []
+
+    def models(self) -> list[ModelState]:
+        """Every version that serves or has a result, by name and version."""
+        with self._lock:
+            self._recovered("registry")
+            self._recovered("result")
+            serving = self._read_serving()
+            pairs = set(serving.versions.items()) | self._with_results()
+            return [
+                ModelState(
+                    model_name=name,
+                    model_version=version,
+                    serving=serving.versions.get(name) == version,
+                    card=self._read_card(name, version),
+                    answer=self._read_answer(name, version),
+                )
+                for name, version in sorted(pairs)
+            ]
+
+    def heartbeats(self) -> dict[str, Heartbeat]:
+        """The readable heartbeats by process; one that is absent or unreadable is absent here too."""
+        return heartbeat.read_all(self._state)
+
+    def gateway_families(self) -> list[Metric]:
+        """The gateway's metrics, summed over its workers; empty before it ever ran."""
+        with self._lock:
+            self._recovered("gateway_metrics")
+
+            def damaged(path: Path) -> None:
+                self._failed("gateway_metrics", f"{path.name} is damaged")
+
+            try:
+                if self._families and not self._metrics.is_dir():
+                    # systemd empties /dev/shm of a user's files when that user logs out (RemoveIPC).
+                    raise metrics_folder.MetricsFolderError(f"{self._metrics} is gone; restart the gateway")
+                self._families = metrics_folder.collect(self._metrics, damaged)
+            except (OSError, metrics_folder.MetricsFolderError) as error:
+                self._failed("gateway_metrics", str(error))
+            return self._families
+
+    def errors(self) -> dict[Source, int]:
+        """How often each source could not be read, since the exporter started."""
+        with self._lock:
+            return dict(self._errors)
+
+    def failing(self) -> dict[Source, str]:
+        """The sources whose newest reading failed, with the reason."""
+        with self._lock:
+            return dict(self._failing)
+
+    def _with_results(self) -> set[tuple[str, str]]:
+        # A version that had a result and lost its pointer is still listed, so that its loss is counted; one
+        # whose whole folder is gone was removed on purpose.
+        for name, version in [pair for pair in self._answers if not self.store.folder(*pair).is_dir()]:
+            del self._answers[name, version]
+        return set(self.store.models()) | set(self._answers)
+
+    def _read_answer(self, name: str, version: str) -> Answer | None:
+        known = self._answers.get((name, version))
+        try:
+            home = self.store.folder(name, version)
+            if known is not None and _is_unchanged(known, home):
+                return known
+            latest = self.store.latest(name, version)
+            if latest is None:
+                if known is not None:
+                    self._failed("result", f"{name} {version}: latest.json is gone")
+                return known
+            marks = _marks(home, latest.run_id)
+            result = self.store.result(name, version, latest.run_id)
+        except (OSError, ResultError, RegistryError) as error:
+            self._failed("result", f"{name} {version}: {error}")
+            return known
+        if (result.model_name, result.model_version, result.run_id) != (name, version, latest.run_id):
+            self._failed("result", f"{name} {version}: result.json of {latest.run_id} is another run's")
+            return known
+        answer = Answer(latest, result, marks)
+        self._answers[name, version] = answer
+        return answer
+
+    def _read_serving(self) -> Serving:
+        try:
+            self._serving = self.registry.serving()
+        except (OSError, RegistryError) as error:
+            self._failed("registry", str(error))
+        return self._serving
+
+    def _read_card(self, name: str, version: str) -> ModelCard | None:
+        # A version is immutable: once read, its card needs no second look.
+        if (name, version) not in self._cards:
+            try:
+                self._cards[name, version] = self.registry.card(name, version)
+            except (OSError, RegistryError) as error:
+                # Results outlive models: a version that no longer serves may have been removed on purpose.
+                if self._serving.versions.get(name) == version:
+                    self._failed("registry", str(error))
+                return None
+        return self._cards[name, version]
+
+    def _failed(self, source: Source, reason: str) -> None:
+        self._errors[source] += 1
+        self._failing[source] = reason
+
+    def _recovered(self, source: Source) -> None:
+        self._failing.pop(source, None)
+
+
+def _is_unchanged(answer: Answer, home: Path) -> bool:
+    try:
+        return answer.marks == _marks(home, answer.latest.run_id)
+    except FileNotFoundError:
+        # Not an error yet: retention may have removed this run, because a newer one is the latest.
+        return False
+
+
+def _marks(home: Path, run_id: str) -> tuple[Mark, Mark]:
+    """The states of the pointer and of the result it names. Raises OSError when either is gone."""
+    return _mark(home / "latest.json"), _mark(home / run_id / "result.json")
+
+
+def _mark(path: Path) -> Mark:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
