@@ -1,0 +1,140 @@
+"""What a person sees at the terminal: progress while it runs, then the verdict and what it rests on."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from drift_engine.results.schema import ColumnFinding, Performance, Result
+from drift_engine.run import Committed
+from drift_engine.verdict import drifted, verdict
+from gateway.registry import Metric
+
+_TONES = {"good": "bold green", "bad": "bold red", "unknown": "bold yellow"}
+_COLUMNS_SHOWN_MAX = 12
+_METRICS_SHOWN = ("accuracy", "f1_score", "roc_auc", "mae", "rmse", "r2")
+
+
+def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
+    """The run in words on `stream` (standard output): verdict, columns, quality, rows, report."""
+    console = Console(file=stream or sys.stdout, soft_wrap=True, highlight=False)
+    result = committed.result
+    said = verdict(result)
+    console.print(_headline(result, said.headline, said.detail, _TONES[said.tone]))
+    window = result.window
+    console.print(f"window {window.start} to {window.end} ({window.kind})", style="dim", markup=False)
+    _print_columns(console, drifted(result))
+    if result.outcome != "failed":
+        console.print(_quality_line(result), markup=False)
+        console.print(_rows_line(result), markup=False)
+        console.print(_retraining_line(result), markup=False)
+    console.print(f"report: {committed.report}", markup=False)
+
+
+def one_line(committed: Committed) -> str:
+    """The run in one plain line, for logs."""
+    result = committed.result
+    said = verdict(result)
+    detail = f": {said.detail}" if said.detail else ""
+    return f"{result.model_name} {result.model_version} {said.headline}{detail} [{committed.report}]"
+
+
+class TerminalProgress:
+    """Progress as a bar on standard error where that is a terminal, as plain lines otherwise."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        # The stream itself, not whatever sys.stderr is later: drawing silences that for a while.
+        console = Console(file=sys.stderr)
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[count]}"),
+                TimeElapsedColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(escape(title), total=None, count="")
+
+    def __enter__(self) -> TerminalProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def stage(self, name: str) -> None:
+        """A stage begins."""
+        if self._bar is None:
+            print(f"{self._title}: {name}", file=sys.stderr, flush=True)
+        else:
+            self._bar.update(self._task, description=escape(f"{self._title}: {name}"), total=None, count="")
+
+    def files(self, done: int, total: int) -> None:
+        """So many of the log's files are read."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, count=f"{done}/{total} files")
+
+
+def _headline(result: Result, headline: str, detail: str, style: str) -> Text:
+    text = Text.assemble((headline, style))
+    if detail:
+        text.append(f": {_plain(detail)}")
+    text.append(f"  ({result.model_name} {result.model_version})", style="dim")
+    return text
+
+
+def _print_columns(console: Console, findings: tuple[ColumnFinding, ...]) -> None:
+    shown = findings[:_COLUMNS_SHOWN_MAX]
+    width = max((len(_plain(finding.column)) for finding in shown), default=0)
+    for finding in shown:
+        line = Text(f"  {_plain(finding.column):<{width}}  ")
+        line.append(f"{finding.drift_ratio or 0.0:>8.2f} x allowed", style="red")
+        line.append(f"  {_plain(finding.sentence)}")
+        console.print(line)
+    if len(findings) > len(shown):
+        console.print(f"  and {len(findings) - len(shown)} more", markup=False)
+
+
+def _quality_line(result: Result) -> str:
+    performance: Performance = result.performance
+    if performance.outcome != "ok":
+        return f"quality: unknown, {performance.reason}"
+    figures = []
+    for metric in performance.metrics:
+        if metric.name in _METRICS_SHOWN and metric.average in (None, "positive"):
+            figures.append(f"{metric.name} {metric.value:.4g}{_baseline(performance, metric)}")
+    return f"quality on {performance.labelled_rows} labelled rows: " + ", ".join(figures)
+
+
+def _baseline(performance: Performance, metric: Metric) -> str:
+    known = [m.value for m in performance.baseline if (m.name, m.average) == (metric.name, metric.average)]
+    return f" (baseline {known[0]:.4g})" if known else ""
+
+
+def _rows_line(result: Result) -> str:
+    rows = result.rows
+    dropped = "".join(f", {count} dropped ({reason})" for reason, count in rows.dropped.items())
+    return f"rows: {rows.read} read{dropped}, {rows.corrupt} corrupt lines; reference {rows.reference}"
+
+
+def _retraining_line(result: Result) -> str:
+    return f"retraining: {result.retraining.decision}"
+
+
+def _plain(text: str) -> str:
+    """Without control characters: a column or category name must not steer the terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

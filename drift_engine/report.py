@@ -1,0 +1,101 @@
+"""The report page: our summary first, then Evidently's plots; or the summary alone, which then says why."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from drift_engine import evidently_report
+from drift_engine.findings import Subject
+from drift_engine.results.schema import ColumnFinding, Result
+from drift_engine.sentences import number, percent
+from drift_engine.subjects import answer_subjects, input_subjects
+from drift_engine.table import Table
+from drift_engine.verdict import decisive, verdict
+from gateway.registry import ModelCard
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_BODY = "<body>"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The rows that plots are drawn from; the labelled ones are None where quality was not judged."""
+
+    reference: Table
+    window: Table
+    reference_labelled: Table | None
+    window_labelled: Table | None
+
+
+def report_page(result: Result, card: ModelCard, samples: Samples | None) -> str:
+    """A self-contained HTML page. Without samples, or when Evidently draws nothing, it holds our figures alone."""
+    if samples is None:
+        return _page(result, "")
+    try:
+        rendered = evidently_report.render(_comparison(result, card, samples))
+    except evidently_report.NothingToDraw as error:
+        return _page(result, f"The plots are missing: {error}.")
+    if _BODY not in rendered.html:
+        return _page(result, "The plots are missing: Evidently's page has changed its form.")
+    summary = _summary(result, "", rendered.omitted, samples)
+    return rendered.html.replace(_BODY, f"{_BODY}\n{summary}", 1)
+
+
+def _comparison(result: Result, card: ModelCard, samples: Samples) -> evidently_report.Comparison:
+    inputs = input_subjects(card, float(result.config["importance_share"]))
+    return evidently_report.Comparison(
+        card=card,
+        judged=(
+            *_in_order(result.data_drift.columns, inputs),
+            *_in_order(result.prediction_drift.findings, answer_subjects(card)),
+        ),
+        reference=samples.reference,
+        window=samples.window,
+        reference_labelled=samples.reference_labelled,
+        window_labelled=samples.window_labelled,
+    )
+
+
+def _in_order(findings: Sequence[ColumnFinding], subjects: Sequence[Subject]) -> list[tuple[Subject, ColumnFinding]]:
+    """The subjects in the order of their findings, strongest first."""
+    by_name = {subject.name: subject for subject in subjects}
+    return [(by_name[finding.column], finding) for finding in findings]
+
+
+def _page(result: Result, notice: str) -> str:
+    title = f"{result.model_name} {result.model_version}: {verdict(result).headline}"
+    summary = Markup(_summary(result, notice, (), None))
+    return _environment().get_template("page.html.j2").render(summary=summary, title=title)
+
+
+def _summary(result: Result, notice: str, omitted: tuple[str, ...], samples: Samples | None) -> str:
+    template = _environment().get_template("summary.html.j2")
+    return template.render(r=result, verdict=verdict(result), notice=notice, omitted=omitted, samples=samples)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "moment": moment, "decisive": decisive}
+    return environment
+
+
+def moment(text: str) -> str:
+    """A time for people, to the second.
+
+    >>> moment("2026-11-20T15:11:39.123456Z")
+    '2026-11-20 15:11:39 UTC'
+    """
+    return f"{text[:10]} {text[11:19]} UTC"

@@ -1,0 +1,178 @@
+"""One run: read, judge, render, commit. Whatever happens in between, a result and a report are committed."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import logging
+import platform
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from drift_engine.analysis import Findings, analyse, no_analysis
+from drift_engine.errors import DriftError
+from drift_engine.live_log import LiveRows, read_live
+from drift_engine.quality import labelled_rows
+from drift_engine.reference import Reference, load_reference
+from drift_engine.report import Samples, report_page
+from drift_engine.results.schema import Result, Window
+from drift_engine.results.store import ResultStore
+from drift_engine.settings import DriftSettings
+from drift_engine.table import Table, sample
+from gateway.clock import parse_utc, utc_text
+from gateway.registry import ModelCard, Registry
+from gateway.settings import Paths
+
+_LIBRARIES = ("numpy", "scipy", "pyarrow", "pandas", "evidently")
+_LOG = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """Told how far a run is."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins."""
+
+    def files(self, done: int, total: int) -> None:
+        """So many of the log's files are read."""
+
+
+class Silent:
+    """Progress for nobody."""
+
+    def stage(self, name: str) -> None:
+        """Say nothing."""
+
+    def files(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A run's result and the folder that holds it."""
+
+    result: Result
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.folder / "report.html"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs share. `clock` gives seconds since the epoch."""
+
+    paths: Paths
+    settings: DriftSettings
+    clock: Callable[[], float] = time.time
+
+    @property
+    def registry(self) -> Registry:
+        """The registry that the runs' models are from."""
+        return Registry(self.paths.models, self.paths.reference)
+
+    @property
+    def store(self) -> ResultStore:
+        """Where the runs' results go."""
+        return ResultStore(self.paths.reports)
+
+    def run(self, card: ModelCard, window: Window, progress: Progress | None = None) -> Committed:
+        """Compare `window` with the reference of `card` and commit the result. The caller holds the run's lock.
+
+        Raises:
+            OSError, ResultError: the result could not be written.
+        """
+        progress = progress or Silent()
+        started, began = self.clock(), time.monotonic()
+        try:
+            findings, samples = self._look(card, window, progress)
+        except DriftError as error:
+            findings, samples = no_analysis(card, window, self.settings, str(error)), None
+        except Exception as error:  # noqa: BLE001 - the edge of a run: the result says that it failed
+            _LOG.exception("the run of %s %s failed", card.name, card.version)
+            reason = f"internal error: {type(error).__name__}: {error}"
+            findings, samples = no_analysis(card, window, self.settings, reason), None
+        progress.stage("report")
+        result = self._result(card, window, findings, started)
+        html = report_page(result, card, samples)
+        finished = self.clock()
+        duration = round(time.monotonic() - began, 3)
+        result = dataclasses.replace(result, finished_at=utc_text(finished), duration_seconds=duration)
+        return Committed(result, self.store.commit(result, html.encode(), finished))
+
+    def _look(self, card: ModelCard, window: Window, progress: Progress) -> tuple[Findings, Samples | None]:
+        progress.stage("reading the log")
+        reference = load_reference(self.registry, card)
+        live = read_live(
+            self.paths.live,
+            card,
+            span_start=self._span_start(window),
+            window_start=window.start,
+            end=window.end,
+            progress=progress.files,
+        )
+        progress.stage("statistics")
+        findings = analyse(card, window, self.settings, reference, live)
+        return findings, _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
+
+    def _span_start(self, window: Window) -> str:
+        """Where reading begins: labels come late, so quality looks further back than a short window."""
+        back = parse_utc(window.end) - self.settings.performance_hours * 3600
+        return min(window.start, utc_text(max(0.0, back)))
+
+    def _result(self, card: ModelCard, window: Window, findings: Findings, started: float) -> Result:
+        parts = {spec.name: getattr(findings, spec.name) for spec in dataclasses.fields(findings)}
+        del parts["quality_rows"]
+        return Result(
+            run_id=_run_id(started),
+            model_name=card.name,
+            model_version=card.version,
+            window=window,
+            reference_sha256=card.reference.sha256,
+            config=dataclasses.asdict(self.settings),
+            libraries=_versions(),
+            seed=self.settings.seed,
+            started_at=utc_text(started),
+            finished_at=utc_text(started),
+            duration_seconds=0.0,
+            scales={
+                "window": {
+                    "data_drift": findings.data_drift.detected,
+                    "prediction_drift": findings.prediction_drift.detected,
+                    "concept_drift": findings.concept_drift.detected,
+                }
+            },
+            **parts,
+        )
+
+
+def _samples(findings: Findings, reference: Reference, live: LiveRows, settings: DriftSettings) -> Samples:
+    """What the plots are drawn from. Quality is drawn only where it was judged."""
+
+    def some(table: Table) -> Table:
+        return sample(table, settings.plot_sample_rows, settings.seed)
+
+    before, now = None, None
+    if findings.performance.outcome == "ok":
+        now = some(live.table.take(findings.quality_rows))
+        known = labelled_rows(reference.table)
+        before = some(reference.table.take(known)) if len(known) else None
+    return Samples(some(reference.table), some(live.table.take(live.in_window)), before, now)
+
+
+def _run_id(started: float) -> str:
+    """A name that sorts by time and does not collide, e.g. 20261120T151139.123456Z-1a2b3c."""
+    moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return f"{moment}-{secrets.token_hex(3)}"
+
+
+def _versions() -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **found}

@@ -1,0 +1,145 @@
+"""What moved, in words and numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from drift_engine.results.schema import Check
+from drift_engine.summaries import Cuts, LevelSummary, NumberSummary, Summary
+
+#: A spread that changes by more than this factor, while the middle stays, is called a change of scale.
+_SCALE_FACTOR = 1.25
+#: The middle stays when the median moves by less than this part of the distance between the quartiles.
+_MIDDLE_STAYS = 0.25
+_LEVEL_LENGTH_MAX = 40
+#: Of a category the levels that moved most are told, those by a point or more.
+_LEVELS_TOLD_MAX = 3
+_MOVE_TOLD_MIN = 0.01
+
+
+def describe(
+    checks: tuple[Check, Check, Check], reference: Summary, window: Summary, cuts: Cuts | None
+) -> tuple[str, str]:
+    """The sentence of a column, and the kind of its strongest change ("" where nothing moved)."""
+    shape, missing, novel = checks
+    found: list[tuple[float, str, str]] = []
+    if shape.detected:
+        found.append((shape.drift_ratio or 0.0, *_shape(reference, window, cuts)))
+    if missing.detected:
+        found.append((missing.drift_ratio or 0.0, *_missing(reference, window)))
+    if novel.detected:
+        found.append((novel.drift_ratio or 0.0, *_novel(reference, window, cuts)))
+    if found:
+        found.sort(key=lambda item: -item[0])
+        return "; ".join(sentence for _, _, sentence in found), found[0][1]
+    reasons = [check.reason for check in (shape, missing, novel) if check.reason]
+    if shape.detected is None and reasons:
+        return reasons[0], ""
+    return "no change beyond chance", ""
+
+
+def number(value: float) -> str:
+    """A number for people: four significant digits, no exponent where it can be avoided.
+
+    >>> number(1234567.0), number(0.00012345), number(-12.0)
+    ('1234567', '0.0001234', '-12')
+    """
+    if math.isfinite(value) and (value == int(value) and abs(value) < 1e15):
+        return str(int(value))
+    return f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """A share as percent, with a digit more where it is small.
+
+    >>> percent(0.0042), percent(0.31), percent(1.0)
+    ('0.42 %', '31 %', '100 %')
+    """
+    value = 100 * share
+    if value == 0 or value >= 9.95:
+        return f"{value:.0f} %"
+    return f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"
+
+
+def _shape(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str, str]:
+    if isinstance(reference, NumberSummary):
+        assert isinstance(window, NumberSummary)
+        assert cuts is not None
+        return _number_shape(reference, window, cuts)
+    assert isinstance(window, LevelSummary)
+    return "mix", _mix(reference, window)
+
+
+def _number_shape(reference: NumberSummary, window: NumberSummary, cuts: Cuts) -> tuple[str, str]:
+    (low, middle, high), (low_now, middle_now, high_now) = reference.quartiles, window.quartiles
+    spread, spread_now = high - low, high_now - low_now
+    p, q = reference.counts / reference.present, window.counts / window.present
+    most = int(np.argmax(q - p))
+    where = _range(cuts, most)
+    rows = f"{percent(q[most])} of rows {where} ({percent(p[most])} in the reference)"
+    if cuts.values is None and spread > 0 and abs(middle_now - middle) < _MIDDLE_STAYS * spread:
+        factor = spread_now / spread
+        if not 1 / _SCALE_FACTOR < factor < _SCALE_FACTOR:
+            word = "wider" if factor > 1 else "narrower"
+            ends = f"the middle half was {number(low)} to {number(high)}, is {number(low_now)} to {number(high_now)}"
+            return "scale", f"{word}: {ends}; {rows}"
+    return "shift", f"median {number(middle)} -> {number(middle_now)}; {rows}"
+
+
+def _range(cuts: Cuts, position: int) -> str:
+    edges = cuts.edges
+    if cuts.values is not None:
+        # The outer bins are open: they also hold values that the reference never showed.
+        ends = {len(edges): "at or above", 0: "at or below"}
+        return f"{ends.get(position, 'at')} {number(cuts.values[position])}"
+    if position == 0:
+        # The first bin may be a mass point, whose upper edge is the minimum itself.
+        return f"at or below {number(edges[0])}" if edges[0] > cuts.minimum else f"at {number(cuts.minimum)}"
+    if position == len(edges):
+        return f"above {number(edges[-1])}"
+    return f"between {number(edges[position - 1])} and {number(edges[position])}"
+
+
+def _mix(reference: LevelSummary, window: LevelSummary) -> str:
+    levels = sorted(reference.counts.keys() | window.counts.keys())
+    moves = []
+    for level in levels:
+        p = reference.counts.get(level, 0) / reference.present
+        q = window.counts.get(level, 0) / window.present
+        moves.append((-abs(q - p), f"{_quoted(level)} {percent(p)} -> {percent(q)}"))
+    moves.sort()
+    told = [text for move, text in moves[:_LEVELS_TOLD_MAX] if move <= -_MOVE_TOLD_MIN]
+    return ", ".join(told or [moves[0][1]])
+
+
+def _missing(reference: Summary, window: Summary) -> tuple[str, str]:
+    before = reference.missing / (reference.missing + reference.present)
+    now = window.missing / (window.missing + window.present)
+    kind = "missing surge" if now > before else "fewer missing"
+    return kind, f"missing in {percent(now)} of rows ({percent(before)} in the reference)"
+
+
+def _novel(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str, str]:
+    if isinstance(window, LevelSummary):
+        assert isinstance(reference, LevelSummary)
+        unseen = {level: count for level, count in window.counts.items() if level not in reference.counts}
+        level, count = max(unseen.items(), key=lambda item: (item[1], item[0]))
+        more = f" (and {len(unseen) - 1} other new levels)" if len(unseen) > 1 else ""
+        return "novel values", (
+            f"{percent(count / window.present)} of values are {_quoted(level)}, which the reference never showed{more}"
+        )
+    assert cuts is not None
+    if window.above >= window.below:
+        count, side, edge, end = window.above, "above", cuts.maximum, "largest"
+    else:
+        count, side, edge, end = window.below, "below", cuts.minimum, "smallest"
+    share = percent(count / window.present)
+    return "novel values", f"{share} of values {side} {number(edge)}, the {end} of the reference"
+
+
+def _quoted(level: str) -> str:
+    """A level as it may be printed: no control characters, not longer than a line allows."""
+    shown = level if len(level) <= _LEVEL_LENGTH_MAX else level[: _LEVEL_LENGTH_MAX - 3] + "..."
+    return '"' + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown) + '"'

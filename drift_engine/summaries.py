@@ -1,0 +1,124 @@
+"""What a column is reduced to before anything is judged: counts, which add up over files, hours and hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drift_engine.table import Column, Floats, NumberColumn, TextColumn
+
+Counts = NDArray[np.int64]
+
+#: Bins of a number with many values: cut at the deciles of the reference.
+BINS = 10
+#: Up to so many distinct values in the reference, every value has a bin of its own.
+DISTINCT_MAX = 20
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where a number is cut, from the reference alone, so that no value of a window can move a bin.
+
+    Attributes:
+        edges: shape (bins - 1,), increasing. Bin i holds edges[i-1] < x <= edges[i]; the outer bins are open.
+        minimum: of the reference.
+        maximum: of the reference.
+        values: shape (bins,), the value of each bin where every distinct value has one; else None.
+    """
+
+    edges: Floats
+    minimum: float
+    maximum: float
+    values: Floats | None = None
+
+
+@dataclass(frozen=True)
+class NumberSummary:
+    """Counts of a number over the bins of `Cuts`.
+
+    Attributes:
+        counts: shape (bins,), rows with a value by bin.
+        missing: rows without a value.
+        below: rows under the reference's minimum; `above`: rows over its maximum.
+        quartiles: 25, 50 and 75 % point of the values, for sentences only; NaN when there are none.
+    """
+
+    counts: Counts
+    missing: int
+    below: int
+    above: int
+    quartiles: tuple[float, float, float]
+
+    @property
+    def present(self) -> int:
+        """Rows with a value."""
+        return int(self.counts.sum())
+
+
+@dataclass(frozen=True)
+class LevelSummary:
+    """Counts of a category by level; levels that do not occur may be absent."""
+
+    counts: dict[str, int]
+    missing: int
+
+    @property
+    def present(self) -> int:
+        """Rows with a value."""
+        return sum(self.counts.values())
+
+
+Summary = NumberSummary | LevelSummary
+
+
+def reference_cuts(column: NumberColumn) -> Cuts | None:
+    """Cut a reference column; None when it has no values at all.
+
+    Few distinct values get a bin each (cut half way between neighbours). Otherwise the cuts are the deciles;
+    since a bin includes its upper edge, a mass point at the minimum has the first bin to itself.
+    """
+    values = column.present()
+    if not len(values):
+        return None
+    # Infinite values count in the outer bins, but a cut half way to infinity would be no cut.
+    distinct = np.unique(values)
+    if len(distinct) <= DISTINCT_MAX:
+        finite = distinct[np.isfinite(distinct)]
+        edges = finite[:-1] / 2 + finite[1:] / 2
+        return Cuts(edges, float(distinct[0]), float(distinct[-1]), finite if len(finite) == len(distinct) else None)
+    deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
+    edges = np.unique(deciles[np.isfinite(deciles)])
+    return Cuts(edges, float(distinct[0]), float(distinct[-1]))
+
+
+def summarise_number(column: NumberColumn, cuts: Cuts) -> NumberSummary:
+    """Count the values of one column into the reference's bins."""
+    values = column.present()
+    bins = np.searchsorted(cuts.edges, values, side="left")
+    counts = np.bincount(bins, minlength=len(cuts.edges) + 1).astype(np.int64)
+    below, above = int(np.count_nonzero(values < cuts.minimum)), int(np.count_nonzero(values > cuts.maximum))
+    return NumberSummary(counts, len(column.values) - len(values), below, above, _quartiles(values))
+
+
+def summarise_levels(column: TextColumn) -> LevelSummary:
+    """Count the levels of one column."""
+    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.levels))
+    present = {level: int(count) for level, count in zip(column.levels, counts, strict=True) if count}
+    return LevelSummary(present, int(np.count_nonzero(column.codes < 0)))
+
+
+def missing_rows(column: Column) -> int:
+    """Rows without a value."""
+    if isinstance(column, NumberColumn):
+        return int(np.count_nonzero(np.isnan(column.values)))
+    return int(np.count_nonzero(column.codes < 0))
+
+
+def _quartiles(values: NDArray[Any]) -> tuple[float, float, float]:
+    if not len(values):
+        return (np.nan, np.nan, np.nan)
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), method="inverted_cdf")
+    return float(low), float(middle), float(high)

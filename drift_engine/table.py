@@ -1,0 +1,111 @@
+"""The canonical form of reference and window: the same columns, the same two kinds of array, on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """Numbers and integers. `values`: shape (rows,), NaN where missing."""
+
+    values: Floats
+
+    def take(self, rows: NDArray[Any]) -> NumberColumn:
+        """The rows selected by a mask or by positions."""
+        return NumberColumn(self.values[rows])
+
+    def present(self) -> Floats:
+        """The values that are not missing."""
+        return self.values[~np.isnan(self.values)]
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """Categories, booleans, classes. `codes`: shape (rows,), position in `levels`, -1 where missing."""
+
+    codes: Codes
+    levels: tuple[str, ...]
+
+    def take(self, rows: NDArray[Any]) -> TextColumn:
+        """The rows selected by a mask or by positions; the levels stay."""
+        return TextColumn(self.codes[rows], self.levels)
+
+    def texts(self) -> NDArray[np.object_]:
+        """The values as Python strings, None where missing."""
+        lookup = np.array([*self.levels, None], dtype=object)
+        return lookup[self.codes]
+
+
+Column = NumberColumn | TextColumn
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length by name."""
+
+    columns: Mapping[str, Column]
+    rows: int
+
+    def take(self, rows: NDArray[Any]) -> Table:
+        """The rows selected by a mask or by positions."""
+        taken = {name: column.take(rows) for name, column in self.columns.items()}
+        count = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
+        return Table(taken, count)
+
+    def select(self, names: tuple[str, ...]) -> Table:
+        """The named columns that exist, in the order of `names`."""
+        return Table({name: self.columns[name] for name in names if name in self.columns}, self.rows)
+
+
+def sample(table: Table, rows_max: int, seed: int) -> Table:
+    """At most `rows_max` rows, drawn with `seed`, in their order."""
+    if table.rows <= rows_max:
+        return table
+    rows = np.random.default_rng(seed).choice(table.rows, rows_max, replace=False)
+    return table.take(np.sort(rows))
+
+
+def number_column(array: pa.Array | pa.ChunkedArray) -> NumberColumn:
+    """From an Arrow array of any numeric type. Raises pyarrow.ArrowInvalid for one that is not numeric."""
+    # safe=False: an integer beyond 2**53 becomes the nearest float instead of an error.
+    floats = pc.cast(array, pa.float64(), safe=False)
+    return NumberColumn(np.asarray(floats.to_numpy(zero_copy_only=False), dtype=np.float64))
+
+
+def text_column(array: pa.Array | pa.ChunkedArray) -> TextColumn:
+    """From an Arrow array of text or booleans (which become `true` and `false`).
+
+    Levels are sorted, so that equal rows give equal columns whatever the order of files.
+    """
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_boolean(array.type):
+        array = pc.cast(array, pa.string())
+    if not pa.types.is_dictionary(array.type):
+        array = pc.dictionary_encode(array)
+    return text_column_of_codes(
+        np.asarray(pc.fill_null(array.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int32),
+        [str(level) for level in array.dictionary.to_pylist()],
+    )
+
+
+def text_column_of_codes(codes: Codes, levels: list[str]) -> TextColumn:
+    """From codes into `levels`, which may repeat and stand in any order; unused levels are dropped."""
+    used = np.unique(codes[codes >= 0])
+    names = sorted({levels[code] for code in used})
+    position = {name: index for index, name in enumerate(names)}
+    mapping = np.full(len(levels) + 1, -1, dtype=np.int32)
+    for code in used:
+        mapping[code] = position[levels[code]]
+    return TextColumn(mapping[codes], tuple(names))

@@ -1,0 +1,67 @@
+"""A result in words: the same headline on the terminal and on the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from drift_engine.results.schema import Check, ColumnFinding, Result
+
+#: So many of the columns that moved are named in the headline.
+_NAMES_MAX = 3
+
+Tone = Literal["good", "bad", "unknown"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`headline` is the verdict in a few words, `detail` the sentence after it, `tone` how to colour it."""
+
+    headline: str
+    detail: str
+    tone: Tone
+
+
+def verdict(result: Result) -> Verdict:
+    """Drift, no drift, not enough data, or failed; with what moved."""
+    if result.outcome == "failed":
+        return Verdict("RUN FAILED", result.reason or "", "unknown")
+    if result.outcome == "insufficient_data":
+        # A drop in quality is known even when the window is too thin to compare distributions.
+        if result.concept_drift.detected:
+            return Verdict("QUALITY DROPPED", f"{result.concept_drift.reason}; drift unknown: {result.reason}", "bad")
+        return Verdict("not enough data", result.reason or "", "unknown")
+    moved = _what_moved(result)
+    if moved:
+        word = "DRIFT" if result.data_drift.detected or result.prediction_drift.detected else "QUALITY DROPPED"
+        return Verdict(word, "; ".join(moved), "bad")
+    tested = result.data_drift.columns_tested
+    columns = "1 column" if tested == 1 else f"{tested} columns"
+    return Verdict("no drift", f"{columns} and the model's answers moved no more than chance allows", "good")
+
+
+def drifted(result: Result) -> tuple[ColumnFinding, ...]:
+    """The findings of inputs, then of answers, that say drift."""
+    findings = (*result.data_drift.columns, *result.prediction_drift.findings)
+    return tuple(finding for finding in findings if finding.detected)
+
+
+def decisive(finding: ColumnFinding) -> Check | None:
+    """The check that speaks for a column: the one with the largest ratio; None where none gave a verdict."""
+    answered = [check for check in finding.checks if check.drift_ratio is not None]
+    return max(answered, key=lambda check: check.drift_ratio or 0.0, default=None)
+
+
+def _what_moved(result: Result) -> list[str]:
+    moved = []
+    data = result.data_drift
+    if data.detected:
+        columns = "column" if data.columns_tested == 1 else "columns"
+        names = [finding.column for finding in data.columns if finding.detected]
+        shown = ", ".join(names[:_NAMES_MAX]) + (", ..." if len(names) > _NAMES_MAX else "")
+        moved.append(f"{data.columns_drifted} of {data.columns_tested} {columns} moved ({shown})")
+    if result.prediction_drift.detected:
+        moved.append("the model's answers moved")
+    if result.concept_drift.detected:
+        moved.append(result.concept_drift.reason)
+    return moved

@@ -1,0 +1,247 @@
+"""`python -m drift_engine`, started as people and the scheduler start it, on a model registered for real."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drift_engine.results import ResultStore
+from gateway.clock import utc_text
+from gateway.files import make_dirs
+from gateway.log import labels, predictions
+from gateway.log.line import header_line
+from gateway.log.writer import SegmentWriter
+from gateway.registry import ModelCard, Registry
+from gateway.settings import Paths
+from tests.models import COLUMNS, number_table, register_numbers
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command over the files under `root`."""
+    paths = {
+        "SENTINEL_PATHS_DATA": str(root / "data"),
+        "SENTINEL_PATHS_MODELS": str(root / "models"),
+        "SENTINEL_PATHS_REPORTS": str(root / "reports"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "drift_engine", *arguments],
+        cwd=ROOT,
+        env=os.environ | paths | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def store_of(root: Path) -> ResultStore:
+    """The results under `root`."""
+    return ResultStore(root / "reports")
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelCard]:
+    """A root with one registered model and no log."""
+    root = tmp_path_factory.mktemp("cli")
+    registry = Registry(root / "models", root / "data" / "reference")
+    return root, register_numbers(registry, root / "files")
+
+
+def log_answers(root: Path, card: ModelCard, *, shift: float, rows: int = 400) -> None:
+    """Log answers of the registered model to fresh rows, just before now, with their labels."""
+    from gateway.registry.artifact import load_verified
+
+    registry = Registry(root / "models", root / "data" / "reference")
+    model = load_verified(registry.folder(card.name, card.version), card)
+    table = number_table(rows, seed=int(shift * 10) + 77)
+    table["x2"] += shift
+    scores = model.predict_proba(table[COLUMNS])
+    live = Paths(data=root / "data").live
+    encoder, label_encoder = predictions.PredictionEncoder(card), labels.LabelEncoder(card)
+    answers, truths = [], []
+    for row in range(rows):
+        request, moment = str(uuid.uuid4()), utc_text(time.time() - 60)
+        share = [float(score) for score in scores[row]]
+        answer = str(card.classes[share.index(max(share))])
+        features = table[COLUMNS].iloc[row].astype(float).tolist()
+        answers.append(encoder.encode(request, moment, 0, None, features, answer, max(share), share, 1.0))
+        truths.append(label_encoder.encode(request, None, 0, str(table.loc[row, "y"]), None, moment))
+    for folder, prefix, columns, payloads in (
+        (predictions.folder(live, card.name, card.version), predictions.PREFIX, predictions.columns(card), answers),
+        (labels.folder(live, card.name), labels.PREFIX, labels.columns(card), truths),
+    ):
+        writer = SegmentWriter(folder, prefix, header_line(columns), durable=False)
+        writer.append(payloads)
+        writer.close()
+
+
+def test_from_registering_to_a_verdict(registered: tuple[Path, ModelCard]) -> None:
+    """No drift on rows like the reference; then one column is shifted, and that column is named."""
+    root, card = registered
+    log_answers(root, card, shift=0.0)
+    calm = run(root, "run", "--window", "1h")
+    assert calm.returncode == 0, calm.stderr
+    assert calm.stdout.startswith("no drift: 5 columns")
+    assert "quality on 400 labelled rows: accuracy" in calm.stdout
+    assert "baseline" in calm.stdout
+    log_answers(root, card, shift=1.0, rows=800)
+    moved = run(root, "run", "--name", card.name, "--window", "1h")
+    assert moved.returncode == 0, moved.stderr
+    assert moved.stdout.startswith("DRIFT: 1 of 5 columns moved")
+    lines = moved.stdout.splitlines()
+    assert any(line.split()[:1] == ["x2"] and "median" in line for line in lines)
+    report = Path(lines[-1].removeprefix("report: "))
+    assert "x2" in report.read_text()
+    latest = store_of(root).latest(card.name, card.version)
+    assert latest is not None
+    assert report.parent.name == latest.run_id
+    assert "Warning" not in calm.stderr + moved.stderr
+    assert [line for line in moved.stderr.splitlines() if "reading the log" in line]
+
+
+def test_quiet_is_one_line_and_nothing_else(registered: tuple[Path, ModelCard]) -> None:
+    """What the scheduler prints."""
+    root, card = registered
+    done = run(root, "run", "--quiet", "--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0].startswith(f"{card.name} {card.version} not enough data: 0 rows of 50 needed [")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_scheduled_runs_join(registered: tuple[Path, ModelCard]) -> None:
+    """The second window starts where the first ended, or where it started if that gave no verdict."""
+    root, card = registered
+    store = store_of(root)
+    windows = []
+    for _ in range(2):
+        assert run(root, "run", "--scheduled", "--quiet").returncode == 0
+        newest = store.runs()[0]
+        windows.append(store.result(card.name, card.version, newest.run_id))
+    first, second = windows
+    assert second.window.start == (first.window.end if first.outcome == "ok" else first.window.start)
+    assert second.data_drift.false_alarm_rate < 0.001
+
+
+def test_a_failed_run_commits_its_reason_and_exits_1(registered: tuple[Path, ModelCard]) -> None:
+    """A reference that is not the registered one is not compared with."""
+    root, card = registered
+    path = root / "data" / "reference" / card.name / f"{card.version}.parquet"
+    original = path.read_bytes()
+    path.write_bytes(original[:100])
+    try:
+        done = run(root, "run")
+    finally:
+        path.write_bytes(original)
+    assert done.returncode == 1
+    assert done.stdout.startswith("RUN FAILED")
+    assert "Traceback" not in done.stderr
+    latest = store_of(root).latest(card.name, card.version)
+    assert latest is not None
+    assert latest.outcome == "failed"
+
+
+def test_two_runs_of_one_model_exclude_each_other(registered: tuple[Path, ModelCard]) -> None:
+    """The second says so and exits 75."""
+    root, card = registered
+    path = root / "data" / "state" / "locks" / f"drift-{card.name}-{card.version}.lock"
+    make_dirs(path.parent)
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        done = run(root, "run")
+    assert done.returncode == 75
+    assert "under way" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--name", "nobody"), "no model named 'nobody'"),
+        (("run", "--window", "yesterday"), "not a duration"),
+        (("run", "--scheduled", "--window", "1h"), "leave out --window"),
+        (("run", "--version", "1"), "--version needs --name"),
+        ((), "required"),
+    ],
+)
+def test_usage_faults_exit_2_with_a_sentence(
+    registered: tuple[Path, ModelCard], arguments: tuple[str, ...], said: str
+) -> None:
+    """And write nothing."""
+    before = len(store_of(registered[0]).runs())
+    done = run(registered[0], *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(store_of(registered[0]).runs()) == before
+
+
+def test_settings_that_cannot_be_used_exit_2_with_all_faults(tmp_path: Path) -> None:
+    """Both are named."""
+    done = run(tmp_path, "run", SENTINEL_DRIFT_ALPHA="2", SENTINEL_DRIFT_MINIMUM_ROWS="many")
+    assert done.returncode == 2
+    assert "SENTINEL_DRIFT_ALPHA" in done.stderr
+    assert "SENTINEL_DRIFT_MINIMUM_ROWS" in done.stderr
+
+
+def test_without_a_model_a_person_is_told_and_the_scheduler_is_not_failed(tmp_path: Path) -> None:
+    """Nothing to compare is a mistake of the one, and a normal state for the other."""
+    assert run(tmp_path, "run").returncode == 2
+    assert run(tmp_path, "run", "--scheduled", "--quiet").returncode == 0
+
+
+def test_help_names_the_exit_codes() -> None:
+    """All four of them."""
+    done = run(ROOT, "run", "--help")
+    assert done.returncode == 0
+    for code in ("0   ", "1   ", "2   ", "75  "):
+        assert f"\n  {code}" in done.stdout
+
+
+@pytest.mark.parametrize("delay", [0.4, 1.0, 2.0, 3.0])
+def test_a_killed_run_leaves_nothing_by_halves(registered: tuple[Path, ModelCard], delay: float) -> None:
+    """kill -9 while it reads, computes, draws or writes: the pointer stays whole, and the next run works."""
+    root, card = registered
+    paths = {f"SENTINEL_PATHS_{name.upper()}": str(root / name) for name in ("data", "models", "reports")}
+    command = [sys.executable, "-m", "drift_engine", "run", "--quiet"]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | paths, stdout=subprocess.DEVNULL)
+    try:
+        process.wait(timeout=delay)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    store = store_of(root)
+    store.latest(card.name, card.version)
+    for place in store.runs():
+        assert store.result(place.model_name, place.model_version, place.run_id).run_id == place.run_id
+        assert (place.folder / "report.html").stat().st_size > 0
+    assert (
+        run(root, "run", "--quiet", "--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z").returncode
+        == 0
+    )
+
+
+def test_a_version_that_cannot_be_run_does_not_stop_the_others(registered: tuple[Path, ModelCard]) -> None:
+    """Its fault is said, the exit code is 1, and the other model has its result."""
+    root, card = registered
+    registry = Registry(root / "models", root / "data" / "reference")
+    serving = registry.serving()
+    with registry.changing():
+        registry.set_serving(replace(serving, versions={"absent": "1", **serving.versions}))
+    try:
+        done = run(root, "run", "--quiet", "--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z")
+    finally:
+        with registry.changing():
+            registry.set_serving(serving)
+    assert done.returncode == 1
+    assert "absent 1: no model" in done.stderr
+    assert done.stdout.startswith(f"{card.name} {card.version} not enough data")

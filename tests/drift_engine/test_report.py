@@ -1,0 +1,149 @@
+"""The report page: it says what the result says, stands alone, and shows values without running them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drift_engine import evidently_report
+from drift_engine.evidently_report import NothingToDraw, Rendered
+from drift_engine.report import report_page
+from drift_engine.run import Committed
+from drift_engine.verdict import decisive
+from tests.browser import browser
+from tests.drift_engine.scenario import Scenario, binary_card, regression_card, rows
+from tests.results import result as plain_result
+
+HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=alert(1)>"
+
+
+def drifted_run(root: Path, **settings: Any) -> Committed:
+    """A run with a hostile category, missing values and labels."""
+    made = Scenario(root).reference(rows(2000, 1))
+    found = rows(600, 2, country=[HOSTILE, "de", None] * 200, noise=None)
+    made.label(made.log(found), found["label"])
+    return made.run(**settings)
+
+
+def evidently_rows(html: str) -> list[dict[str, Any]]:
+    """The rows of Evidently's drift table, out of the page's data."""
+    match = re.search(r"var report_\w+ = (\{.*?\});\nvar additional", html, re.DOTALL)
+    assert match is not None
+    found: list[dict[str, Any]] = []
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if "drift_score" in node and "column_name" in node:
+                found.append(node)
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(json.loads(match[1]))
+    return found
+
+
+def test_evidently_shows_our_figures_and_verdicts(tmp_path: Path) -> None:
+    """Score and verdict of each column are those of the result, though the plots come from 100 rows."""
+    committed = drifted_run(tmp_path, plot_sample_rows=100)
+    columns = {finding.column: finding for finding in committed.result.data_drift.columns}
+    shown = {row["column_name"]: row for row in evidently_rows(committed.report.read_text())}
+    assert {"amount", "age", "country", "member"} <= shown.keys()
+    for name in ("amount", "age", "country", "member"):
+        check = decisive(columns[name])
+        assert check is not None
+        assert check.score is not None
+        assert float(shown[name]["drift_score"]) == pytest.approx(check.score, abs=1e-6)
+        assert shown[name]["data_drift"] == ("Detected" if columns[name].detected else "Not Detected")
+
+
+def test_the_summary_comes_first_and_speaks_for_itself(tmp_path: Path) -> None:
+    """Verdict, every column with its figures, the window, the rows, the quality."""
+    committed = drifted_run(tmp_path)
+    html = committed.report.read_text()
+    summary = html[html.index("<body>") : html.index('<div id="root_')]
+    assert summary.index("DRIFT") < summary.index("Inputs") < summary.index("Quality on labelled rows")
+    for finding in (*committed.result.data_drift.columns, *committed.result.prediction_drift.findings):
+        assert finding.column in summary
+    assert "2026-11-19 15:00:00 UTC" in summary
+    assert "roc_auc" in summary
+    assert committed.result.inputs[0].sha256 in summary
+
+
+def test_the_page_runs_no_value_and_asks_for_nothing(tmp_path: Path) -> None:
+    """In a real browser: no console error, no request but the file, the hostile category shown as text."""
+    pages = {
+        "drift": drifted_run(tmp_path / "drift"),
+        "thin": Scenario(tmp_path / "thin").reference(rows(500, 1)).run(),
+        "regression": regression_run(tmp_path / "regression"),
+    }
+    with browser(tmp_path / "profile") as chromium:
+        for name, committed in pages.items():
+            page = chromium.open(committed.report.as_uri())
+            assert page.errors == [], name
+            # chrome:// is the browser's own first tab.
+            requested = [url for url in page.requested if not url.startswith("chrome")]
+            assert requested == [committed.report.as_uri()], name
+            assert page.driver.title != "run"
+            if name == "drift":
+                assert HOSTILE[:20] in page.text
+                assert "Dataset Drift is detected" in page.text
+                assert "Classification Model Performance" in page.text
+            if name == "regression":
+                assert "Regression Model Performance" in page.text
+
+
+def regression_run(root: Path) -> Committed:
+    """A run of a regression model with labels."""
+    made = Scenario(root, regression_card())
+    reference, found = rows(1000, 1), rows(300, 3)
+    for side in (reference, found):
+        side["label"] = [score + 0.1 * age / 80 for score, age in zip(side["score"], side["age"], strict=True)]
+    made.reference(reference)
+    made.label(made.log(found), found["label"])
+    return made.run()
+
+
+def test_without_evidently_the_page_still_holds_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says why the plots are missing."""
+
+    def refuse(_: object) -> Rendered:
+        raise NothingToDraw("the library broke")
+
+    monkeypatch.setattr(evidently_report, "render", refuse)
+    committed = drifted_run(tmp_path)
+    html = committed.report.read_text()
+    assert "The plots are missing: the library broke." in html
+    assert "drawDashboard" not in html
+    assert all(finding.column in html for finding in committed.result.data_drift.columns)
+
+
+def test_a_column_that_cannot_be_drawn_is_named_and_the_others_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bad column costs its own plot, not the report."""
+    draw = evidently_report._drift_widgets
+
+    def fail_on_age(comparison: Any, drawable: Any) -> list[Any]:
+        if any(subject.name == "age" for subject, _ in drawable):
+            raise ValueError("cannot take age")
+        return draw(comparison, drawable)
+
+    monkeypatch.setattr(evidently_report, "_drift_widgets", fail_on_age)
+    html = drifted_run(tmp_path).report.read_text()
+    assert "age: not drawn (ValueError: cannot take age)" in html
+    assert "amount" in {row["column_name"] for row in evidently_rows(html)}
+
+
+@pytest.mark.parametrize("outcome", ["ok", "insufficient_data", "failed"])
+def test_any_result_has_a_page(outcome: str) -> None:
+    """Also one that was made elsewhere, without a row to draw."""
+    html = report_page(plain_result(outcome=outcome, reason="why"), binary_card(), None)
+    assert html.startswith("<!DOCTYPE html>")
+    assert "What was read" in html

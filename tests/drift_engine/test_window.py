@@ -1,0 +1,104 @@
+"""Which rows a run compares."""
+
+from __future__ import annotations
+
+import pytest
+
+from drift_engine.results.schema import Outcome
+from drift_engine.results.store import Latest
+from drift_engine.settings import DriftSettings
+from drift_engine.window import InvalidWindow, adhoc_window, duration_seconds, scheduled_window
+from gateway.clock import parse_utc, utc_text
+
+NOW = 1_795_186_800.0
+
+
+def latest(outcome: Outcome, start: float, end: float) -> Latest:
+    """The pointer after a run over [start, end)."""
+    return Latest("run", outcome, utc_text(start), utc_text(end), end, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("24h", 86400), ("90m", 5400), ("7d", 604800), ("1h30m", 5400), ("0.5h", 1800), ("45s", 45)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    """Numbers with units, one after the other."""
+    assert duration_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1y", "0s", "24 h", "1e3s"])
+def test_other_durations_are_refused(text: str) -> None:
+    """With the text and how to write it."""
+    with pytest.raises(InvalidWindow):
+        duration_seconds(text)
+
+
+def test_the_default_window_is_the_last_day() -> None:
+    """Up to this very moment."""
+    window = adhoc_window(NOW, length=None, since=None, until=None)
+    assert (parse_utc(window.start), parse_utc(window.end), window.kind) == (NOW - 86400, NOW, "adhoc")
+
+
+def test_since_and_until_may_have_any_offset() -> None:
+    """They are written in UTC."""
+    window = adhoc_window(NOW, length=None, since="2026-11-20T10:00:00+01:00", until="2026-11-20T10:00:00Z")
+    assert (window.start, window.end) == ("2026-11-20T09:00:00.000000Z", "2026-11-20T10:00:00.000000Z")
+
+
+def test_a_window_never_ends_in_the_future() -> None:
+    """Or no scheduled run would end later, and none would be published, until then."""
+    assert adhoc_window(NOW, length=None, since=utc_text(NOW - 60), until=utc_text(NOW + 9e5)).end == utc_text(NOW)
+
+
+@pytest.mark.parametrize(
+    ("length", "since", "until"),
+    [
+        ("1h", "2026-11-20T10:00:00Z", None),
+        (None, "2026-11-20T10:00:00", None),
+        (None, "yesterday", None),
+        (None, "2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
+        (None, "2030-01-01T00:00:00Z", None),
+    ],
+)
+def test_senseless_windows_are_refused(length: str | None, since: str | None, until: str | None) -> None:
+    """Two starts, no offset, no time, an end before the start."""
+    with pytest.raises(InvalidWindow):
+        adhoc_window(NOW, length=length, since=since, until=until)
+
+
+def test_scheduled_windows_join_one_another() -> None:
+    """The next starts to the microsecond where the last one ended, so no row falls between or counts twice."""
+    first = scheduled_window(NOW, 5, None)
+    assert first is not None
+    assert parse_utc(first.end) == NOW - 5
+    second = scheduled_window(NOW + 300, 5, Latest("run", "ok", first.start, first.end, NOW, None, None))
+    assert second is not None
+    assert second.start == first.end
+    assert second.kind == "scheduled"
+
+
+@pytest.mark.parametrize("outcome", ["insufficient_data", "failed"])
+def test_a_window_without_a_verdict_is_taken_again(outcome: Outcome) -> None:
+    """Rows accumulate until they suffice."""
+    window = scheduled_window(NOW, 5, latest(outcome, NOW - 900, NOW - 300))
+    assert window is not None
+    assert parse_utc(window.start) == NOW - 900
+
+
+def test_a_scheduled_window_reaches_back_a_day_at_most() -> None:
+    """After a week without runs it does not compare the week."""
+    window = scheduled_window(NOW, 5, latest("ok", NOW - 9e5, NOW - 8e5))
+    assert window is not None
+    assert parse_utc(window.start) == NOW - 5 - 86400
+
+
+def test_nothing_to_do_while_the_last_window_covers_now() -> None:
+    """After the clock went back, or right after an ad hoc run."""
+    assert scheduled_window(NOW, 5, latest("ok", NOW - 900, NOW)) is None
+
+
+def test_the_monthly_budget_is_divided_by_the_runs_of_a_month() -> None:
+    """One false alarm a month at 8,640 runs is 1 in 8,640 each; rare runs never get more than an ad hoc one."""
+    assert DriftSettings().run_budget(scheduled=True) == pytest.approx(1 / 8640)
+    assert DriftSettings().run_budget(scheduled=False) == 0.01
+    assert DriftSettings(interval_seconds=30 * 86400).run_budget(scheduled=True) == 0.01
