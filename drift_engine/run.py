@@ -123,7 +123,12 @@ class Engine:
         return findings, _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
 
     def _span_start(self, window: Window) -> str:
-        """Where reading begins: labels come late, so quality looks further back than a short window."""
+        """Where reading begins: labels come late, so quality looks further back than a short scheduled window.
+
+        An ad hoc window is judged for itself: whoever names a time asks about that time.
+        """
+        if window.kind == "adhoc":
+            return window.start
         back = parse_utc(window.end) - self.settings.performance_hours * 3600
         return min(window.start, utc_text(max(0.0, back)))
 

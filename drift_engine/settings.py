@@ -40,7 +40,7 @@ class DriftSettings:
     labelled_rows_min: int = setting(100, "fewest labelled rows that quality is judged on", minimum=10)
     performance_rows: int = setting(1000, "quality is measured on at most this many of the newest labelled rows")
     performance_hours: float = setting(
-        24.0, "how far before the window's end labelled rows are looked for, when the window is shorter", minimum=0
+        24.0, "how far before its end a scheduled run looks for labelled rows, when its window is shorter", minimum=0
     )
     accuracy_drop_percent: float = setting(
         5.0, "drop of quality, in percent of the baseline, that is tolerated", minimum=0, maximum=100

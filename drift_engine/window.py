@@ -50,14 +50,13 @@ def adhoc_window(now: float, *, length: str | None, since: str | None, until: st
 def scheduled_window(now: float, grace_seconds: float, latest: Latest | None) -> Window | None:
     """The window of a scheduled run, or None while the one before it still covers all up to now.
 
-    It starts where the last committed window ended, so that no row falls between two. Where that one gave no
+    It starts where the last scheduled window ended, so that no row falls between two. Where that one gave no
     verdict it is taken again, and grows until it does. It never reaches back more than 24 hours.
     """
     end = now - grace_seconds
     start = end - DAY_SECONDS
-    if latest is not None:
-        before = latest.window_end if latest.outcome == "ok" else latest.window_start
-        start = max(start, parse_utc(before))
+    if latest is not None and latest.scheduled_from is not None:
+        start = max(start, parse_utc(latest.scheduled_from))
     return Window(utc_text(start), utc_text(end), "scheduled") if start < end else None
 
 

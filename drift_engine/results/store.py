@@ -11,6 +11,7 @@ name: the first is never listed, the second is a complete result that merely is 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,9 @@ class ResultError(Exception):
 class Latest:
     """`latest.json`: the newest run by window end, and the newest one whose outcome was "ok".
 
-    Times are seconds since the epoch.
+    `scheduled_from` is where the next scheduled window starts: where the last scheduled one ended, or started
+    when it gave no verdict; ad hoc runs leave it alone. None before the first scheduled run. `finished_at` and
+    `last_ok_finished_at` are seconds since the epoch.
     """
 
     run_id: str
@@ -41,6 +44,7 @@ class Latest:
     finished_at: float
     last_ok_run_id: str | None
     last_ok_finished_at: float | None
+    scheduled_from: str | None
     format_version: int = LATEST_FORMAT_VERSION
 
 
@@ -65,7 +69,7 @@ class ResultStore:
         return self.reports / check_name(name) / check_version(version)
 
     def commit(self, result: Result, html: bytes, finished_at: float) -> Path:
-        """Write a run: report, result, and, if no committed run ends later, the pointer to it. Raises OSError.
+        """Write a run: report, result, and the pointer: to it, if no committed run ends later. Raises OSError.
 
         The caller holds the run lock, so that two runs of one version do not race for the pointer.
         """
@@ -75,8 +79,9 @@ class ResultStore:
         write_atomically(folder / "report.html", html)
         write_atomically(folder / "result.json", encode_result(result))
         latest = self.latest(result.model_name, result.model_version)
-        if latest is None or result.window.end > latest.window_end:
-            write_atomically(home / "latest.json", encode_latest(_advance(latest, result, finished_at)))
+        advanced = _advance(latest, result, finished_at)
+        if advanced != latest:
+            write_atomically(home / "latest.json", encode_latest(advanced))
         return folder
 
     def latest(self, name: str, version: str) -> Latest | None:
@@ -112,7 +117,7 @@ class ResultStore:
 
 
 def encode_result(result: Result) -> bytes:
-    """The bytes of `result.json`, indented for people; NaN and infinities become null."""
+    """The bytes of `result.json`, indented for people. Every figure in it is finite; what is unknown is None."""
     return msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
 
 
@@ -138,7 +143,17 @@ class _Envelope:
     format_version: int
 
 
+def _scheduled_from(latest: Latest | None, result: Result) -> str | None:
+    if result.window.kind == "adhoc":
+        return latest.scheduled_from if latest else None
+    # Rows of a window without a verdict are judged again together with later ones.
+    return result.window.end if result.outcome == "ok" else result.window.start
+
+
 def _advance(latest: Latest | None, result: Result, finished_at: float) -> Latest:
+    scheduled_from = _scheduled_from(latest, result)
+    if latest is not None and result.window.end <= latest.window_end:
+        return dataclasses.replace(latest, scheduled_from=scheduled_from)
     ok = result.outcome == "ok"
     return Latest(
         run_id=result.run_id,
@@ -148,6 +163,7 @@ def _advance(latest: Latest | None, result: Result, finished_at: float) -> Lates
         finished_at=finished_at,
         last_ok_run_id=result.run_id if ok else latest.last_ok_run_id if latest else None,
         last_ok_finished_at=finished_at if ok else latest.last_ok_finished_at if latest else None,
+        scheduled_from=scheduled_from,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,28 @@ def test_the_last_good_run_is_remembered_over_later_ones_that_were_not(tmp_path:
     assert latest is not None
     assert (latest.run_id, latest.outcome) == (thin.run_id, "insufficient_data")
     assert (latest.last_ok_run_id, latest.last_ok_finished_at) == (good.run_id, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "next_start"), [("ok", "end"), ("insufficient_data", "start"), ("failed", "start")]
+)
+def test_a_scheduled_run_says_where_the_next_one_starts_and_an_ad_hoc_run_does_not(
+    tmp_path: Path, outcome: Any, next_start: str
+) -> None:
+    """Rows of a window without a verdict are taken again; looking at some other hour in between loses no row."""
+    base = result()
+    window = dataclasses.replace(base.window, kind="scheduled")
+    scheduled = dataclasses.replace(base, outcome=outcome, window=window)
+    adhoc = dataclasses.replace(window, kind="adhoc", end="2030-01-01T00:00:00.000000Z")
+    other = dataclasses.replace(base, run_id=base.run_id + "-adhoc", window=adhoc)
+    for order in ((scheduled, other), (other, scheduled)):
+        store = ResultStore(tmp_path / order[0].run_id)
+        for run in order:
+            store.commit(run, b"", 10.0)
+        latest = store.latest(base.model_name, base.model_version)
+        assert latest is not None
+        assert latest.run_id == other.run_id
+        assert latest.scheduled_from == getattr(window, next_start)
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])

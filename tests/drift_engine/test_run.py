@@ -263,7 +263,7 @@ def test_a_regression_model_is_judged_by_its_error(tmp_path: Path) -> None:
         window = Window(
             utc_text(NOW - (7200 if scale == 0.1 else 40_000)), utc_text(NOW - (0 if scale == 0.1 else 30_000)), "adhoc"
         )
-        result = made.run(window, performance_hours=0.0).result
+        result = made.run(window).result
         assert result.concept_drift.metric == "mae"
         assert result.concept_drift.detected is detected
         assert {metric.name for metric in result.performance.metrics} >= {"mae", "rmse"}

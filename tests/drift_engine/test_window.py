@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from drift_engine.results.schema import Outcome
 from drift_engine.results.store import Latest
 from drift_engine.settings import DriftSettings
 from drift_engine.window import InvalidWindow, adhoc_window, duration_seconds, scheduled_window
@@ -13,9 +12,12 @@ from gateway.clock import parse_utc, utc_text
 NOW = 1_795_186_800.0
 
 
-def latest(outcome: Outcome, start: float, end: float) -> Latest:
-    """The pointer after a run over [start, end)."""
-    return Latest("run", outcome, utc_text(start), utc_text(end), end, None, None)
+def latest(scheduled_from: float | None) -> Latest:
+    """A pointer that says where the next scheduled window starts."""
+    start, end = utc_text(NOW - 2e6), utc_text(NOW - 1e6)
+    return Latest(
+        "run", "ok", start, end, NOW, None, None, None if scheduled_from is None else utc_text(scheduled_from)
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,30 +73,23 @@ def test_scheduled_windows_join_one_another() -> None:
     first = scheduled_window(NOW, 5, None)
     assert first is not None
     assert parse_utc(first.end) == NOW - 5
-    second = scheduled_window(NOW + 300, 5, Latest("run", "ok", first.start, first.end, NOW, None, None))
+    second = scheduled_window(NOW + 300, 5, latest(parse_utc(first.end)))
     assert second is not None
     assert second.start == first.end
     assert second.kind == "scheduled"
 
 
-@pytest.mark.parametrize("outcome", ["insufficient_data", "failed"])
-def test_a_window_without_a_verdict_is_taken_again(outcome: Outcome) -> None:
-    """Rows accumulate until they suffice."""
-    window = scheduled_window(NOW, 5, latest(outcome, NOW - 900, NOW - 300))
-    assert window is not None
-    assert parse_utc(window.start) == NOW - 900
-
-
 def test_a_scheduled_window_reaches_back_a_day_at_most() -> None:
-    """After a week without runs it does not compare the week."""
-    window = scheduled_window(NOW, 5, latest("ok", NOW - 9e5, NOW - 8e5))
-    assert window is not None
-    assert parse_utc(window.start) == NOW - 5 - 86400
+    """After a week without runs it does not compare the week; nor does the first one ever, or one after ad hoc runs."""
+    for pointer in (latest(NOW - 8e5), latest(None), None):
+        window = scheduled_window(NOW, 5, pointer)
+        assert window is not None
+        assert parse_utc(window.start) == NOW - 5 - 86400
 
 
 def test_nothing_to_do_while_the_last_window_covers_now() -> None:
-    """After the clock went back, or right after an ad hoc run."""
-    assert scheduled_window(NOW, 5, latest("ok", NOW - 900, NOW)) is None
+    """After the clock went back."""
+    assert scheduled_window(NOW, 5, latest(NOW)) is None
 
 
 def test_the_monthly_budget_is_divided_by_the_runs_of_a_month() -> None:
