@@ -67,7 +67,7 @@ format: $(DEV) ## Format the code
 
 lock: $(DEV) ## Pin the requirements anew from the .in files
 	@for name in requirements-gateway requirements requirements-dev; do \
-	  $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+	  $(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-strip-extras --allow-unsafe --no-emit-index-url \
 	    --no-emit-trusted-host --no-emit-find-links --output-file=$$name.txt $$name.in || exit 1; done
 
 clean: ## Remove .venv and caches; keeps data, models and reports
