@@ -76,6 +76,7 @@ clean: ## Remove .venv and caches; keeps data, models and reports
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "SentinelML needs Python 3.11 or newer; name one with PYTHON=")'
 	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements-pip.txt
 
 $(RUNTIME): requirements.txt | $(BIN)/python
 	@echo "Installing the pinned requirements into $(VENV) (about a minute, once) ..."
