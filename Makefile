@@ -27,6 +27,7 @@ demo: $(RUNTIME) ## Replay traffic through the running gateway until it drifts [
 	@$(BIN)/python -m demo play $(call option,DATA,--data) $(call option,LABEL,--label) $(call option,EXCLUDE,--exclude) $(ARGS)
 
 register: $(RUNTIME) ## Register your model: MODEL_FILE=m.skops REFERENCE=eval.csv TARGET=y NAME=fraud [VERSION= POSITIVE_CLASS= EXCLUDE=a,b TRUST=1]
+	$(if $(and $(MODEL_FILE),$(REFERENCE),$(TARGET),$(NAME)),,$(error say what to register: make register MODEL_FILE=model.skops REFERENCE=eval.csv TARGET=column NAME=name))
 	@$(BIN)/python -m gateway.registry register $(call option,MODEL_FILE,--model-file) $(call option,REFERENCE,--reference) \
 	  $(call option,TARGET,--target) $(call option,NAME,--name) $(call option,VERSION,--version) \
 	  $(call option,POSITIVE_CLASS,--positive-class) $(call option,EXCLUDE,--exclude) $(if $(filter 1,$(TRUST)),--trust)
