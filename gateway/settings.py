@@ -21,7 +21,7 @@ from typing import Any, TypeVar, overload
 
 SETTINGS_FILE = "sentinel.toml"
 #: Sections that exist. A section that no process knows is a typing error, and is reported by each of them.
-SECTIONS = ("paths", "gateway", "drift", "scheduler", "exporter")
+SECTIONS = ("paths", "gateway", "log", "drift", "scheduler", "exporter")
 
 A = TypeVar("A")
 B = TypeVar("B")
