@@ -108,6 +108,12 @@ class GatewaySettings:
     append_timeout_seconds: float = setting(
         10.0, "how long a request waits for its log line before it is refused with 503", minimum=0.1, maximum=300
     )
+    segment_bytes_max: int = setting(
+        64 * 1024**2, "a log file that would grow beyond this is closed and a new one begun", minimum=4096
+    )
+    segment_age_seconds: float = setting(
+        3600.0, "a log file that was begun this long ago is closed and a new one begun", minimum=1
+    )
     body_bytes_max: int = setting(16 * 1024 * 1024, "largest accepted request body", minimum=1024)
     instances_max: int = setting(10_000, "most instances in one request", minimum=1)
     text_length_max: int = setting(4096, "longest accepted text value, in characters", minimum=1)
