@@ -26,6 +26,8 @@ from gateway.log.segment import LogError, UnreadableSegment, parse_name
 FORMAT_VERSION = 1
 FILE = "manifests.jsonl"
 LOCK = ".seal.lock"
+#: Segments lie at <model>/<version>/<name> under data/live.
+SEGMENT_DEPTH = 3
 #: What stands for the line before the first one.
 NO_HEAD = "0" * 64
 #: Each block of a sealed segment has a checksum of its own, so that an edit can be located.
@@ -282,9 +284,12 @@ def _entry(line: bytes) -> Entry | None:
         version = _ENVELOPES.decode(line).format_version
         if version > FORMAT_VERSION:
             raise _NewerFormat(f"format version {version} is newer than this program's {FORMAT_VERSION}")
-        return _ENTRIES.decode(line)
+        entry = _ENTRIES.decode(line)
     except msgspec.MsgspecError:
         return None
+    # Files are opened and deleted by these paths: one that leaves data/live is no entry of ours.
+    parts = entry.path.split("/")
+    return entry if len(parts) == SEGMENT_DEPTH and not {"", ".", ".."} & set(parts) else None
 
 
 def _link_fault(entry: Entry, number: int, head: str) -> str | None:
