@@ -1,9 +1,10 @@
 """A Parquet copy of each sealed segment: reading it again costs neither checksums nor a CSV parser.
 
 `data/state/columns/<segment id>.parquet` holds every column but `seq` and `crc32`, in the order of the file,
-as `drift_engine.parsing` returns them. It is made by whoever reads a sealed segment first. It is a cache and
-nothing else: a copy that is absent, damaged, or not of the bytes that were sealed, is made anew; deleting one
-costs time. A segment with a value that does not parse gets none: such rows are judged where they are.
+as `drift_engine.parsing` returns them; `<segment id>.crc32` beside it holds the CRC-32 of that file, in decimal,
+since Parquet's own checksums leave its headers out. It is made by whoever reads a sealed segment first. It is a
+cache and nothing else: a copy that is absent, damaged, or not of the bytes that were sealed, is made anew;
+deleting one costs time. A segment with a value that does not parse gets none: such rows are judged where they are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import logging
 import os
 import time
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from drift_engine.parsing import arrow_type, no_rows, parse
-from gateway.files import make_dirs, replaced_atomically
+from gateway.files import make_dirs, replaced_atomically, write_atomically
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Sealed
 from gateway.log.reader import Damage, SegmentStream
@@ -104,7 +106,7 @@ class ColumnCache:
     def prune(self, sealed_ids: Collection[str]) -> None:
         """Delete copies of segments that are not `sealed_ids` (any more), and what no run used for long."""
         now = time.time()
-        for file in self.folder.glob("*.parquet") if self.folder.is_dir() else ():
+        for file in self.folder.iterdir() if self.folder.is_dir() else ():
             abandoned = file.name.startswith(".tmp-")
             patience = _ABANDONED_SECONDS if abandoned else UNUSED_SECONDS_MAX
             # A missing file was deleted by another run at the same time.
@@ -117,19 +119,31 @@ def _read(
     copy: Path, sealed: Sealed, columns: Sequence[LogColumn], names: Sequence[str], time_name: str, span: Span
 ) -> Copied:
     try:
-        with open(copy, "rb") as stream, _opened(stream, columns) as file:
+        content = copy.read_bytes()
+        if _checksum(content) != _checksum_file(copy).read_bytes():
+            raise _NoCopy("is damaged")
+        with _opened(content, columns) as file:
             note = _checked_note(file, sealed, columns)
             tables = tuple(_tables(file, names, time_name, span))
+        for part in (copy, _checksum_file(copy)):
             # The file's time says when it was last of use.
-            os.utime(copy)
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            os.utime(part)
+    except (OSError, pa.ArrowException, KeyError) as error:
         raise _NoCopy(str(error)) from None
     return Copied(tables, note.damage, note.damaged)
 
 
-def _opened(stream: object, columns: Sequence[LogColumn]) -> pq.ParquetFile:
+def _opened(content: bytes, columns: Sequence[LogColumn]) -> pq.ParquetFile:
     texts = [column.name for column in columns if column.type == "text" and column.name not in _DISTINCT]
-    return pq.ParquetFile(stream, read_dictionary=texts, page_checksum_verification=True)
+    return pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
+
+
+def _checksum(content: bytes) -> bytes:
+    return b"%d\n" % zlib.crc32(content)
+
+
+def _checksum_file(copy: Path) -> Path:
+    return copy.with_suffix(".crc32")
 
 
 def _checked_note(file: pq.ParquetFile, sealed: Sealed, columns: Sequence[LogColumn]) -> _Note:
@@ -185,7 +199,6 @@ def _make(copy: Path, path: Path, sealed: Sealed, columns: Sequence[LogColumn]) 
             schema,
             use_dictionary=[name for name in names if name not in _DISTINCT],
             compression="lz4",
-            write_page_checksum=True,
         ) as writer,
     ):
         for table in _in_groups(_parsed(stream, columns, names), no_rows(columns, names)):
@@ -201,6 +214,8 @@ def _make(copy: Path, path: Path, sealed: Sealed, columns: Sequence[LogColumn]) 
             tuple(stream.damage),
         )
         writer.add_key_value_metadata({_NOTE_KEY: msgspec.json.encode(note)})
+    # Last: a copy without the right checksum is none.
+    write_atomically(_checksum_file(copy), _checksum(copy.read_bytes()))
 
 
 def _parsed(stream: SegmentStream, columns: Sequence[LogColumn], names: Sequence[str]) -> Iterator[pa.Table]:

@@ -159,12 +159,18 @@ def emptied(copy: Path) -> None:
 
 
 def exchanged(copy: Path) -> None:
-    """Put the copy of another segment in its place."""
+    """Put the copy of another segment in its place, with its checksum."""
     other = next(path for path in sorted(copy.parent.glob("*.parquet")) if path != copy)
-    shutil.copy(other, copy)
+    for suffix in (".parquet", ".crc32"):
+        shutil.copy(other.with_suffix(suffix), copy.with_suffix(suffix))
 
 
-@pytest.mark.parametrize("harm", [Path.unlink, truncated, emptied, exchanged])
+def without_checksum(copy: Path) -> None:
+    """As after a crash between the two files of a copy."""
+    copy.with_suffix(".crc32").unlink()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, truncated, emptied, exchanged, without_checksum])
 def test_a_copy_that_is_absent_or_wrong_is_made_anew(made: Scenario, harm: Callable[[Path], None]) -> None:
     """Deleting or damaging the cache costs time and nothing else."""
     seal_all(made)
@@ -177,17 +183,18 @@ def test_a_copy_that_is_absent_or_wrong_is_made_anew(made: Scenario, harm: Calla
 
 
 def test_a_flipped_byte_in_a_copy_never_changes_what_is_read(tmp_path: Path) -> None:
-    """Pages carry checksums, and what is around them is checked: a copy is right or is made anew."""
+    """In its data, its headers, its footer or its checksum: a copy is right or is made anew."""
     made = Scenario(tmp_path)
     made.log(awkward(40, 2))
     seal_all(made)
     expected = bits(read(made).table)
-    (copy,) = copies(made).glob("*.parquet")
-    good = copy.read_bytes()
     rng = np.random.default_rng(7)
-    for offset in rng.choice(len(good), 400, replace=False):
-        copy.write_bytes(good[:offset] + bytes([good[offset] ^ (1 << int(rng.integers(8)))]) + good[offset + 1 :])
-        assert bits(read(made).table) == expected, offset
+    for kind, flips in (("parquet", 300), ("crc32", 8)):
+        (copy,) = copies(made).glob(f"*.{kind}")
+        good = copy.read_bytes()
+        for offset in rng.choice(len(good), flips, replace=False):
+            copy.write_bytes(good[:offset] + bytes([good[offset] ^ (1 << int(rng.integers(8)))]) + good[offset + 1 :])
+            assert bits(read(made).table) == expected, offset
 
 
 def test_a_segment_that_was_edited_after_sealing_gets_no_copy_and_is_named(made: Scenario) -> None:
@@ -239,11 +246,12 @@ def test_copies_of_expired_segments_and_unused_ones_are_deleted(made: Scenario) 
     stray, fresh = copies(made) / ".tmp-1-x.parquet", copies(made) / ".tmp-2-x.parquet"
     for path in (stray, fresh):
         path.touch()
+    extra = [path.with_suffix(".crc32") for path in others]
     long_ago = time.time() - columnar.UNUSED_SECONDS_MAX - 1
-    for path in (two, stray):
+    for path in (two, two.with_suffix(".crc32"), stray):
         os.utime(path, (long_ago, long_ago))
     cache.prune(set(read_chain(made.paths.live).present) - {one.stem})
-    assert sorted(copies(made).iterdir()) == sorted([*others, fresh])
+    assert sorted(copies(made).iterdir()) == sorted([*others, *extra, fresh])
     read(made)
     assert one.exists()
 
