@@ -162,7 +162,9 @@ class Models:
         return ServedModel(
             model=model,
             input=PredictionInput(card, instances_max=settings.instances_max, text_length_max=settings.text_length_max),
-            label_input=LabelInput(card, text_length_max=settings.text_length_max),
+            label_input=LabelInput(
+                card, instances_max=settings.instances_max, text_length_max=settings.text_length_max
+            ),
             encoder=predictions.PredictionEncoder(card),
             label_encoder=labels.LabelEncoder(card),
             predictions=self._writer(
