@@ -119,22 +119,24 @@ def _kill_workers(card: ModelCard, scratch: Path, kills: int, seed: int, **how: 
             gateway(scratch, workers=str(WORKERS), threads=str(THREADS), paths_data=str(data), **how) as server,
             Clients(server.port, card, CLIENTS, rng.randrange(2**32)) as clients,
         ):
-            for _ in range(count):
-                victim = _writing_worker(server)
+            killed: set[int] = set()
+            while len(killed) < count:
+                victim = _writing_worker(server, killed)
                 # The moment within its work is chance's.
                 time.sleep(rng.uniform(0, 0.1))
                 os.kill(victim, signal.SIGKILL)
+                killed.add(victim)
         total += judge(clients.all, data / "live", card)
         print(f"{done + count} workers killed, {total.acknowledged:,} acknowledged, {total.lost} lost", flush=True)
     return total
 
 
-def _writing_worker(server: Server) -> int:
-    """The pid of a worker that has a segment of the prediction log open; waits for one."""
+def _writing_worker(server: Server, killed: set[int]) -> int:
+    """The pid of a worker that has a segment of the prediction log open; waits for one that was not killed yet."""
     found: list[int] = []
 
     def look() -> bool:
-        found[:] = [pid for pid in server.workers() if _writes(pid)]
+        found[:] = [pid for pid in server.workers() if pid not in killed and _writes(pid)]
         return bool(found)
 
     wait_for(look, 60, f"a worker that writes; see {server.log}")
