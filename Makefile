@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift test check lint bench models scheduler exporter gateway format lock clean
+.PHONY: help run demo register drift verify seal test check lint bench models scheduler exporter gateway format lock clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -35,12 +35,19 @@ drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud] [WINDOW=24h | 
 	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,WINDOW,--window) \
 	  $(call option,SINCE,--since) $(call option,UNTIL,--until)
 
+verify: $(RUNTIME) ## Check every line of the logs and the manifest chain [HEAD=sha256 that was kept elsewhere]
+	@$(BIN)/python -m gateway.log verify $(call option,HEAD,--head) $(ARGS)
+
+seal: $(RUNTIME) ## Seal finished log segments now (the scheduler does it every minute) and print the chain's head
+	@$(BIN)/python -m gateway.log seal
+
 test: $(DEV) ## Run all tests [ARGS="-k log"]
 	@$(BIN)/python -m pytest $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
 
 bench: $(DEV) ## Measure requests/s and latency of the gateway, time and memory of drift runs
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 	@$(BIN)/python -m benchmarks.drift
+	@$(BIN)/python -m benchmarks.log
 
 check: lint test ## What must be green before a commit: ruff, mypy, tests
 

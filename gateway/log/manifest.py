@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -218,22 +219,30 @@ def chain_locked(live: Path) -> Iterator[ChainWriter]:
 
 def segment_files(live: Path) -> list[Path]:
     """Every file under `data/live` that is named as a segment and lies where one may be, sorted."""
-    return sorted(path for path in live.glob("*/*/*.csv") if _is_segment(path))
+    return sorted(path for path in live.glob("*/*/*.csv") if _segment_id(path) and _is_regular(path))
 
 
 def unsealed(live: Path, chain: Chain) -> list[Path]:
-    """The segments that have no entry yet: being written, or waiting for the next seal."""
-    return [path for path in segment_files(live) if parse_name(path).segment_id not in chain.sealed]
+    """The segments that have no entry yet: being written, or waiting for the next seal. Sorted."""
+    found = ((path, _segment_id(path)) for path in live.glob("*/*/*.csv"))
+    # The name first: of ten thousand segments only a few need a look at the file itself.
+    return sorted(path for path, key in found if key and key not in chain.sealed and _is_regular(path))
 
 
-def _is_segment(path: Path) -> bool:
+def _segment_id(path: Path) -> str | None:
     if path.name.startswith("."):
-        return False
+        return None
     try:
-        parse_name(path)
+        return parse_name(path).segment_id
     except UnreadableSegment:
+        return None
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:
         return False
-    return path.is_file() and not path.is_symlink()
 
 
 class _NewerFormat(Exception):

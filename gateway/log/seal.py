@@ -1,7 +1,7 @@
 """Sealing: a segment that nobody writes any more becomes read-only and gets its entry in the manifest chain.
 
-The order, under the chain's lock: see that the writer is gone (its `flock` is free), take the write permission
-away, sync, read the whole file once, append the entry and sync that. The entry is the commit point; a crash
+The order, under the chain's lock: see that the writer is gone (its `flock` is free), sync, take the write
+permission away, read the whole file once, append the entry and sync that. The entry is the commit point; a crash
 before it leaves a segment that the next seal takes up again from the start. Nothing is truncated or repaired.
 """
 
@@ -23,6 +23,7 @@ from gateway.log.manifest import BLOCK_BYTES, NO_HEAD, ChainWriter, Sealed, chai
 from gateway.log.segment import parse_name
 
 READ_ONLY = 0o444
+_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -58,38 +59,66 @@ def seal(live: Path, clock: Callable[[], float], sealed: Callable[[Sealed], None
     if not live.is_dir():
         return Sealing()
     with chain_locked(live) as writer:
-        done: list[Sealed] = []
-        failures: list[Failure] = []
-        waiting = unsealed(live, writer.chain)
-        known: set[str] = set()
-        being_written = 0
-        for path in waiting:
-            relative = path.relative_to(live).as_posix()
-            segment_id = parse_name(path).segment_id
-            if segment_id in known:
-                failures.append(Failure(relative, "has the identity of another segment"))
-                continue
-            try:
-                draft = _read_closed(path, relative, clock)
-            except OSError as error:
-                failures.append(Failure(relative, error.strerror or str(error)))
-                continue
-            if draft is None:
-                being_written += 1
-                continue
-            known.add(segment_id)
-            entry = _append(writer, draft)
-            done.append(entry)
-            sealed(entry)
-        chain = writer.chain
+        run = _Run(live, clock, writer, sealed)
+        for path in unsealed(live, writer.chain):
+            run.take(path)
+        run.commit()
         return Sealing(
-            sealed=tuple(done),
-            failures=tuple(failures),
-            being_written=being_written,
-            entries=len(chain.entries) + len(done),
+            sealed=tuple(run.done),
+            failures=tuple(run.failures),
+            being_written=run.being_written,
+            entries=len(writer.chain.entries) + len(run.done),
             head=writer.head,
-            damaged_chain=any(fault.is_damage for fault in chain.faults),
+            damaged_chain=any(fault.is_damage for fault in writer.chain.faults),
         )
+
+
+class _Run:
+    """One seal under way. Segments enter the chain a few at a time: the disk is slow to sync, not to write."""
+
+    def __init__(
+        self, live: Path, clock: Callable[[], float], writer: ChainWriter, sealed: Callable[[Sealed], None]
+    ) -> None:
+        self.done: list[Sealed] = []
+        self.failures: list[Failure] = []
+        self.being_written = 0
+        self._live = live
+        self._clock = clock
+        self._writer = writer
+        self._sealed = sealed
+        self._known: set[str] = set()
+        self._drafts: list[Sealed] = []
+
+    def take(self, path: Path) -> None:
+        """Make a segment ready for the chain, if its writer is gone."""
+        relative = path.relative_to(self._live).as_posix()
+        try:
+            draft = _read_closed(path, relative, self._clock)
+        except OSError as error:
+            self.failures.append(Failure(relative, error.strerror or str(error)))
+            return
+        if draft is None:
+            self.being_written += 1
+        elif draft.segment_id in self._known:
+            self.failures.append(Failure(relative, "has the identity of another segment"))
+        else:
+            self._known.add(draft.segment_id)
+            self._drafts.append(draft)
+            if len(self._drafts) == _BATCH:
+                self.commit()
+
+    def commit(self) -> None:
+        """Enter what is ready in the chain. Raises OSError."""
+        if not self._drafts:
+            return
+        # The names too: a power cut must not undo a creation or a renaming to suspect that the chain tells of.
+        for folder in sorted({(self._live / draft.path).parent for draft in self._drafts}):
+            fsync_dir(folder)
+        for entry in self._writer.append(*self._drafts):
+            assert isinstance(entry, Sealed)
+            self.done.append(entry)
+            self._sealed(entry)
+        self._drafts = []
 
 
 def blocks(fd: int, limit: int | None = None) -> Iterator[bytes]:
@@ -116,8 +145,8 @@ def _read_closed(path: Path, relative: str, clock: Callable[[], float]) -> Seale
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         if not _is_still(path, fd):
             return None
-        os.fchmod(fd, READ_ONLY)
         _sync(fd, path)
+        os.fchmod(fd, READ_ONLY)
         return _describe(fd, path, relative, clock)
     except BlockingIOError:
         return None
@@ -137,8 +166,6 @@ def _sync(fd: int, path: Path) -> None:
         if not parse_name(path).suspect:
             path.rename(path.with_suffix(".suspect.csv"))
         raise
-    # Its name too: a power cut must not undo the renaming of a suspect segment that is in the chain.
-    fsync_dir(path.parent)
 
 
 def _describe(fd: int, path: Path, relative: str, clock: Callable[[], float]) -> Sealed:
@@ -169,12 +196,6 @@ def _describe(fd: int, path: Path, relative: str, clock: Callable[[], float]) ->
         suspect=name.suspect,
         blocks=tuple(checksums),
     )
-
-
-def _append(writer: ChainWriter, draft: Sealed) -> Sealed:
-    (entry,) = writer.append(draft)
-    assert isinstance(entry, Sealed)
-    return entry
 
 
 def _is_still(path: Path, fd: int) -> bool:

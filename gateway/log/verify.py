@@ -139,7 +139,9 @@ class _Verifier:
         if relative.as_posix() in (FILE, LOCK):
             return
         if path.name.startswith("."):
-            self._note(shown, None, "stray file", "is not part of the log; nobody reads it")
+            # A writer's own temporary file is gone a moment later.
+            if path.exists():
+                self._note(shown, None, "stray file", "is not part of the log; nobody reads it")
             return
         try:
             name = parse_name(path)
