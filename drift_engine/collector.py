@@ -28,8 +28,12 @@ class Collector:
     def add(self, table: pa.Table) -> None:
         """Take rows that have the columns `names`."""
         for name, is_number in self._is_number.items():
-            self._pieces[name].append(number_column(table[name]) if is_number else text_column(table[name]))
-        self._times.append(pc.cast(table[TIME], pa.int64()).to_numpy())
+            array = _whole(table[name])
+            # A copy: it would share Arrow's memory otherwise, which is far more than this column.
+            self._pieces[name].append(
+                NumberColumn(number_column(array).values.copy()) if is_number else text_column(array)
+            )
+        self._times.append(pc.cast(_whole(table[TIME]), pa.int64()).to_numpy())
         self._keys.append(table.select(KEY_COLUMNS))
 
     def keys(self) -> pa.Table:
@@ -64,6 +68,18 @@ def time_order(times: NDArray[np.int64], keys: pa.Table) -> NDArray[np.int64]:
     by = [(TIME, "ascending"), ("request_id", "ascending"), ("instance", "ascending")]
     order[tied] = rows[pc.sort_indices(among, sort_keys=by).to_numpy()]
     return order
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """One array, without a copy where the column is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def picked(column: Column, rows: NDArray[np.int64]) -> Column:
+    """The rows at the given positions; missing where the position is -1."""
+    if isinstance(column, NumberColumn):
+        return NumberColumn(np.append(column.values, np.nan)[rows])
+    return text_column_of_codes(np.append(column.codes, np.int32(-1))[rows], list(column.levels))
 
 
 def _joined(pieces: list[Column], is_number: bool) -> Column:

@@ -119,12 +119,13 @@ def _read(
     copy: Path, sealed: Sealed, columns: Sequence[LogColumn], names: Sequence[str], time_name: str, span: Span
 ) -> Copied:
     try:
-        content = copy.read_bytes()
-        if _checksum(content) != _checksum_file(copy).read_bytes():
-            raise _NoCopy("is damaged")
-        with _opened(content, columns) as file:
-            note = _checked_note(file, sealed, columns)
-            tables = tuple(_tables(file, names, time_name, span))
+        # Mapped, so that the file is neither copied nor held: all that is kept are the columns wanted.
+        with pa.memory_map(str(copy)) as mapped:
+            if _checksum(mapped.read_buffer()) != _checksum_file(copy).read_bytes():
+                raise _NoCopy("is damaged")
+            with _opened(mapped, columns) as file:
+                note = _checked_note(file, sealed, columns)
+                tables = tuple(_tables(file, names, time_name, span))
         for part in (copy, _checksum_file(copy)):
             # The file's time says when it was last of use.
             os.utime(part)
@@ -133,12 +134,12 @@ def _read(
     return Copied(tables, note.damage, note.damaged)
 
 
-def _opened(content: bytes, columns: Sequence[LogColumn]) -> pq.ParquetFile:
+def _opened(mapped: pa.MemoryMappedFile, columns: Sequence[LogColumn]) -> pq.ParquetFile:
     texts = [column.name for column in columns if column.type == "text" and column.name not in _DISTINCT]
-    return pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
+    return pq.ParquetFile(mapped, read_dictionary=texts)
 
 
-def _checksum(content: bytes) -> bytes:
+def _checksum(content: pa.Buffer | bytes) -> bytes:
     return b"%d\n" % zlib.crc32(content)
 
 
@@ -197,7 +198,7 @@ def _make(copy: Path, path: Path, sealed: Sealed, columns: Sequence[LogColumn]) 
         pq.ParquetWriter(
             temporary,
             schema,
-            use_dictionary=[name for name in names if name not in _DISTINCT],
+            use_dictionary=[column.name for column in kept if column.type == "text" and column.name not in _DISTINCT],
             compression="lz4",
         ) as writer,
     ):

@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from drift_engine.collector import Collector, time_order
+from drift_engine.collector import Collector, picked, time_order
 from drift_engine.columnar import DAMAGE_LISTED_MAX, ColumnCache, Span
 from drift_engine.labels_join import newest_labels
 from drift_engine.parsing import moment, no_rows, parse
 from drift_engine.reference import canonical_columns
 from drift_engine.results.schema import CorruptLine, InputFile
-from drift_engine.table import Table, number_column, text_column
+from drift_engine.table import Column, Table, number_column, text_column
 from gateway.log import labels, predictions
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Chain, Sealed, UnreadableChain, read_chain
@@ -124,12 +124,11 @@ def read_live(
     label_figures = _read_log(label_log, label_files, lambda done: progress(len(prediction_files) + done, total))
 
     order = time_order(times, keys)
-    label = known.newest(order)
+    label = known.newest(order, is_number=columns[LABEL])
     table = rows.table(order)
-    label_column = number_column(label) if columns[LABEL] else text_column(label)
     inputs = figures.inputs + label_figures.inputs
     return LiveRows(
-        table=Table({name: label_column if name == LABEL else table.columns[name] for name in columns}, table.rows),
+        table=Table({name: label if name == LABEL else table.columns[name] for name in columns}, table.rows),
         times=times[order],
         in_window=times[order] >= moment(window_start),
         dropped=_dropped(figures, label_figures, window_start),
@@ -155,11 +154,11 @@ class _Labels:
             self._tables = [self._tables[0], self._sifted()]
             self._unsifted = 0
 
-    def newest(self, order: NDArray[np.int64]) -> pa.ChunkedArray:
-        """The newest label of each prediction, in the given order; null where there is none."""
+    def newest(self, order: NDArray[np.int64], *, is_number: bool) -> Column:
+        """The newest label of each prediction, in the given order; missing where there is none."""
         found = pa.concat_tables(self._tables)
-        places = newest_labels(self._keys, found)[order]
-        return found["label"].take(pa.array(places, mask=places < 0))
+        column = number_column(found["label"]) if is_number else text_column(found["label"])
+        return picked(column, newest_labels(self._keys, found)[order])
 
     def _sifted(self) -> pa.Table:
         table = pa.concat_tables(self._tables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from gateway.log.line import LogColumn, unescape
 
 #: Moments to the microsecond, as `gateway.clock` writes them.
 MOMENT = pa.timestamp("us", tz="UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK_BYTES_MIN = 1 << 20
 
 
@@ -56,12 +58,15 @@ def no_rows(columns: Sequence[LogColumn], names: Sequence[str]) -> pa.Table:
 
 
 def moment(text: str) -> int:
-    """Microseconds since the epoch, exactly. Raises pyarrow.ArrowInvalid.
+    """Microseconds since the epoch of an RFC 3339 text with its offset, exactly. Raises ValueError.
 
     >>> moment("1970-01-01T00:00:01.000002Z")
     1000002
     """
-    return int(pa.scalar(text).cast(MOMENT).value)
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text!r} has no UTC offset")
+    return (found - _EPOCH) // timedelta(microseconds=1)
 
 
 def arrow_type(column: LogColumn) -> pa.DataType:
@@ -169,7 +174,7 @@ def _value(text: str | None, target: pa.DataType) -> tuple[float | int | bool | 
     if target == MOMENT:
         try:
             return moment(text), True
-        except pa.ArrowInvalid:
+        except ValueError:
             return None, False
     if pa.types.is_boolean(target):
         return (text == "true", True) if text in ("true", "false") else (None, False)
