@@ -66,7 +66,14 @@ class FaultyDisk(ObservedDisk):
 
     def __init__(self, first: int = 0, fault: Fault = "EIO", lasts: int = 1) -> None:
         self.calls: list[str] = []
-        self._failing = range(first, first + lasts) if first else range(0)
+        self._failing = range(0)
+        self._fault = fault
+        if first:
+            self.fail(first, fault, lasts)
+
+    def fail(self, first: int, fault: Fault, lasts: int = 1) -> None:
+        """Fail these calls, and no others that were to fail."""
+        self._failing = range(first, first + lasts)
         self._fault = fault
 
     def heal(self) -> None:

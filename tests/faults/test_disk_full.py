@@ -77,6 +77,26 @@ def test_the_writer_refuses_on_a_full_disk_and_goes_on_when_there_is_space(small
     assert not list(folder(small_disk).glob(".tmp-*"))
 
 
+def test_a_disk_that_turns_read_only_refuses_until_it_is_writable_again(small_disk: Path) -> None:
+    """As the kernel does with a file system that it found damaged; the log goes on in a new segment."""
+    writer = SegmentWriter(folder(small_disk), predictions.PREFIX, HEADER)
+    life = Life()
+    assert life.append(writer)
+    # No file system is made read-only under a file that is open for writing.
+    writer.close()
+    writer = SegmentWriter(folder(small_disk), predictions.PREFIX, HEADER)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert not life.append(writer)
+    assert not is_ready(writer)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert life.append(writer)
+    writer._probe.forget()
+    assert is_ready(writer)
+    writer.close()
+    check_promise(life, small_disk)
+    assert sorted(life.acknowledged) == [0, 2]
+
+
 def test_the_gateway_survives_a_full_disk_without_a_restart(small_disk: Path, tmp_path: Path) -> None:
     """503 and not ready while it is full, 200 and ready after, under load all the time; the oracle holds."""
     place = Place(tmp_path, settings={"SENTINEL_PATHS_DATA": str(small_disk / "data")})
