@@ -21,7 +21,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.files import fsync_dir, make_dirs, write_all
+from gateway.files import fsync_dir, make_dirs, write_all, write_atomically
 from gateway.log.segment import LogError, UnreadableSegment, parse_name
 
 FORMAT_VERSION = 1
@@ -168,8 +168,9 @@ class ChainWriter:
     `chain` is what stood there when the lock was taken.
     """
 
-    def __init__(self, fd: int, chain: Chain) -> None:
+    def __init__(self, path: Path, fd: int, chain: Chain) -> None:
         self.chain = chain
+        self._path = path
         self._fd = fd
         self.number = chain.entries[-1].number if chain.entries else 0
         self.head = chain.head
@@ -189,9 +190,21 @@ class ChainWriter:
             numbered.append(entry)
             lines.append(line + b"\n")
         write_all(self._fd, b"".join(lines))
-        os.fsync(self._fd)
+        try:
+            os.fsync(self._fd)
+        except OSError:
+            self._write_anew()
+            raise
         self.number, self.head = number, head
         return tuple(numbered)
+
+    def _write_anew(self) -> None:
+        """Replace the chain's file by a copy of what can be read of it.
+
+        After a failed sync the kernel may show entries that the disk does not have, and the next sync would
+        succeed. What the copy holds is on the disk, and whoever reads the chain next starts from that.
+        """
+        write_atomically(self._path, self._path.read_bytes())
 
 
 @contextlib.contextmanager
@@ -214,7 +227,7 @@ def chain_locked(live: Path) -> Iterator[ChainWriter]:
         if is_new:
             fsync_dir(live)
         _end_cut_line(fd)
-        yield ChainWriter(fd, read_chain(live))
+        yield ChainWriter(path, fd, read_chain(live))
 
 
 def segment_files(live: Path) -> list[Path]:

@@ -12,8 +12,8 @@ from gateway.log.__main__ import main
 from gateway.log.manifest import read_chain
 from gateway.log.retention import disk_used_ratio, expire
 from gateway.log.settings import LogSettings
+from tests.gateway.log.faults import Crash, crash_at
 from tests.gateway.log.sealed import seal_all, sealed_entries, verified, write_segment
-from tests.gateway.log.test_seal import Crash, crash_at
 
 DAY = 86400
 WEEK = LogSettings(retention_days=7)

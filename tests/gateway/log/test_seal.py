@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -10,9 +11,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -23,6 +22,7 @@ from gateway.log.line import header_line
 from gateway.log.manifest import BLOCK_BYTES, FILE, NO_HEAD, UnreadableChain, read_chain
 from gateway.log.segment import create
 from gateway.log.writer import SegmentWriter
+from tests.gateway.log.faults import Crash, crash_at, fail_at
 from tests.gateway.log.rows import CARD, HEADER, payload
 from tests.gateway.log.sealed import NOON, seal_all, sealed_entries, verified, write_segment
 
@@ -127,40 +127,6 @@ def test_blocks_and_lines_over_block_boundaries(tmp_path: Path) -> None:
     )
 
 
-class Crash(BaseException):
-    """The process is gone: nothing below may catch it."""
-
-
-#: The calls that leave a trace on the disk, or decide about one.
-CALLS = ("open", "fchmod", "fsync", "write")
-
-
-def crash_at(patch: pytest.MonkeyPatch, wanted: int, torn: bool) -> Callable[[], int]:
-    """Let the process die at the `wanted`-th system call of `CALLS`; `torn`: a write does half of its work first.
-
-    Returns a function that says how many calls there were.
-    """
-    count = 0
-
-    def counting(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **more: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count > wanted:
-                raise Crash
-            if count == wanted:
-                if name == "write" and torn:
-                    real(arguments[0], arguments[1][: len(arguments[1]) // 2])
-                raise Crash
-            return real(*arguments, **more)
-
-        return call
-
-    for name in CALLS:
-        patch.setattr(os, name, counting(name, getattr(os, name)))
-    return lambda: count
-
-
 @pytest.mark.parametrize("torn", [False, True])
 def test_a_crash_between_any_two_steps_is_finished_by_the_next_seal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool
@@ -191,6 +157,61 @@ def test_a_crash_between_any_two_steps_is_finished_by_the_next_seal(
         assert len(sealed_entries(live)) == 3
         assert {path: path.read_bytes() for path in paths} == contents
     assert wanted > 12
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_an_error_of_any_call_is_reported_and_made_good_by_the_next_seal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """For every N: the N-th call fails, a write after half of its bytes; nothing is lost, invented or sealed twice."""
+    wanted, calls = 0, 1
+    while wanted <= calls:
+        wanted += 1
+        live = tmp_path / f"{wanted}"
+        for count in (2, 0, 1):
+            write_segment(live, count)
+        with monkeypatch.context() as patch:
+            made = fail_at(patch, wanted, code)
+            reported = made_known(live)
+            assert reported == (made() >= wanted), wanted
+            calls = max(calls, made())
+        assert {kind for _, kind, _ in verified(live).damages()} <= {"suspect"}, wanted
+        seal_all(live)
+        after = verified(live)
+        assert {kind for _, kind, _ in after.damages()} <= {"suspect"}, wanted
+        assert len(after.damages()) <= 1
+        assert (after.result.sealed, after.result.rows, len(sealed_entries(live))) == (3, 3, 3)
+    assert wanted > 12
+
+
+def made_known(live: Path) -> bool:
+    """Seal; whether an error was raised or is in the answer."""
+    try:
+        return bool(seal_all(live).failures)
+    except OSError:
+        return True
+
+
+def test_a_chain_whose_sync_failed_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may have lost what it shows; the next seal builds on a copy that is known to be on the disk."""
+    write_segment(tmp_path, 1)
+    seal_all(tmp_path)
+    before = (tmp_path / FILE).stat().st_ino
+    write_segment(tmp_path, 2)
+    real = os.fsync
+
+    def fail(fd: int) -> None:
+        if os.fstat(fd).st_ino == before:
+            raise OSError(errno.EIO, "Input/output error")
+        real(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            seal_all(tmp_path)
+    assert (tmp_path / FILE).stat().st_ino != before
+    assert seal_all(tmp_path).entries == 2
+    assert verified(tmp_path).findings == ()
 
 
 def test_an_entry_that_lacks_only_its_line_break_counts_once_the_next_seal_has_ended_it(tmp_path: Path) -> None:
