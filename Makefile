@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift verify seal test check lint bench models scheduler exporter gateway format lock clean
+.PHONY: help run demo register drift labels verify seal test check lint bench models scheduler exporter gateway format lock clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -34,6 +34,9 @@ register: $(RUNTIME) ## Register your model: MODEL_FILE=m.skops REFERENCE=eval.c
 drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...]
 	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,WINDOW,--window) \
 	  $(call option,SINCE,--since) $(call option,UNTIL,--until)
+
+labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
+	@$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"
 
 verify: $(RUNTIME) ## Check every line of the logs and the manifest chain [HEAD=sha256 that was kept elsewhere]
 	@$(BIN)/python -m gateway.log verify $(call option,HEAD,--head) $(ARGS)
