@@ -238,6 +238,7 @@ class _Verifier:
                 all_known = checked.faults_total == len(checked.faults)
                 how = "its lines' checksums were made to match" if all_known else "in too many lines to name"
                 self._damage(shown, begin, "edited", f"somewhere in the {end - begin} bytes from here; {how}")
+        self._more_faults(shown, checked)
 
     def _edited_lines(self, shown: str, checked: Checked, begin: int, end: int) -> bool:
         """Name the lines at fault in a stretch of a sealed segment; whether there are any."""
@@ -249,9 +250,12 @@ class _Verifier:
     def _line_faults(self, shown: str, checked: Checked, suffix: str) -> None:
         for fault in checked.faults:
             self._damage(shown, fault.offset, fault.kind, fault.reason + suffix)
+        self._more_faults(shown, checked)
+
+    def _more_faults(self, shown: str, checked: Checked) -> None:
         left = checked.faults_total - len(checked.faults)
         if left:
-            self._damage(shown, None, "more faults", f"{left} more lines of this segment are at fault{suffix}")
+            self._damage(shown, None, "more faults", f"{left} more lines of this segment are at fault")
 
     def _check_presence(self) -> None:
         missing = [entry for entry in self._chain.present.values() if entry.segment_id not in self._met]

@@ -363,6 +363,16 @@ def test_a_segment_full_of_faults_is_summed_up(tmp_path: Path) -> None:
     assert found.findings[-1].detail == "400 more lines of this segment are at fault"
 
 
+def test_a_sealed_segment_full_of_edits_is_summed_up(tmp_path: Path) -> None:
+    """The same for a sealed one: nobody must think that the hundred named lines are all."""
+    path = write_segment(tmp_path, 300)
+    seal_all(tmp_path)
+    rewrite(path, path.read_bytes().replace(b",1.5,", b",2.5,"))
+    found = verified(tmp_path)
+    assert [kind for _, kind, _ in found.damages()] == ["edited"] * 101 + ["more faults"]
+    assert found.findings[-1].detail == "200 more lines of this segment are at fault"
+
+
 def test_strangers_and_leftovers(place: Place) -> None:
     """A file that is no segment is damage, since it may have been one; a crash's temporary file is not."""
     folder = place.paths[0].parent
