@@ -36,7 +36,7 @@ drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud] [WINDOW=24h | 
 	  $(call option,SINCE,--since) $(call option,UNTIL,--until)
 
 labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
-	@$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"
+	@$(if $(FILE),,$(error say which file: make labels FILE=labels.csv))$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"
 
 verify: $(RUNTIME) ## Check every line of the logs and the manifest chain [HEAD=sha256 that was kept elsewhere]
 	@$(BIN)/python -m gateway.log verify $(call option,HEAD,--head) $(ARGS)
