@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.disks import ForgetfulDisk
 from benchmarks.oracle import Clients, judge
 from benchmarks.power_cut import ext4, simulate, why_no_ext4
-from tests.faults.script import check_promise, live_on, logged_rows
+from tests.faults.script import check_promise, folder, live_on, logged_rows
+from tests.gateway.log.rows import HEADER
 from tests.models import register_numbers
 from tests.running import Place, gateway
 from tests.tools import wait_until
@@ -36,8 +41,38 @@ def test_cut_before_every_call_no_acknowledged_row_is_lost(tmp_path: Path, seed:
         writer.close()
         disk.after_the_cut(after, seed)
         check_promise(life, after)
+        assert all(path.read_bytes().startswith(HEADER) for path in folder(after).glob("live_predictions-*"))
         kept += len(life.acknowledged)
     assert kept > 100
+
+
+class FailsOnce(ForgetfulDisk):
+    """Forgets, and fails one call before that."""
+
+    def __init__(self, root: Path, fails_at: int) -> None:
+        super().__init__(root)
+        self._fails_at = fails_at
+
+    def _around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        if self.calls + 1 != self._fails_at:
+            return super()._around(name, call, *arguments)
+        self.calls += 1
+        if name == "close":
+            call(*arguments)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_power_cut_after_a_fault_loses_nothing_either(tmp_path: Path) -> None:
+    """For every call that fails once: what was acknowledged before it and after it survives the cut at the end."""
+    for fails_at in range(1, calls_of_a_life(tmp_path / "calls") + 1):
+        root, after = tmp_path / f"{fails_at}", tmp_path / f"{fails_at}-after"
+        root.mkdir()
+        disk = FailsOnce(root, fails_at)
+        life, writer = live_on(disk, root)
+        disk.after_the_cut(after)
+        writer.close()
+        assert life.acknowledged
+        check_promise(life, after)
 
 
 def test_the_disk_forgets_what_was_not_synced(tmp_path: Path) -> None:
