@@ -11,13 +11,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift labels verify seal test check lint bench models scheduler exporter gateway format lock clean
+.PHONY: help run demo register drift labels verify seal test check lint bench bench-faults models scheduler exporter gateway format lock clean
 
 help: ## Show this list
 	@echo "Everyday:"
 	@awk -F ':.*## ' '/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Also:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / && !/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / && !/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUNTIME) ## Start gateway, scheduler and exporter, with a demo model if there is none [INTERVAL=5m]; Ctrl-C stops all
 	@$(BIN)/python -m demo model
@@ -51,6 +51,9 @@ bench: $(DEV) ## Measure requests/s and latency of the gateway, time and memory 
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 	@$(BIN)/python -m benchmarks.drift
 	@$(BIN)/python -m benchmarks.log
+
+bench-faults: $(DEV) ## Kill workers and masters, cut the power, measure what the log costs (about half an hour) [ARGS="masters --masters 5"]
+	@$(BIN)/python -m benchmarks.faults $(ARGS)
 
 check: lint test ## What must be green before a commit: ruff, mypy, tests
 
