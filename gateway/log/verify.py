@@ -227,9 +227,7 @@ class _Verifier:
         self._rows += checked.rows
         self._damage(shown, None, "edited", f"is not what was sealed as entry {entry.number}")
         if size < entry.bytes:
-            self._damage(shown, size, "edited", f"ends {entry.bytes - size} bytes early")
-            # The block in which it now ends has no checksum to compare with: its lines tell.
-            self._edited_lines(shown, checked, size - size % BLOCK_BYTES, size)
+            self._shortened(shown, checked, entry, size)
         if size > entry.bytes:
             self._damage(shown, entry.bytes, "edited", f"{size - entry.bytes} bytes were added")
         sums = [zlib.crc32(block) for block in blocks(fd, min(size, entry.bytes))]
@@ -239,6 +237,13 @@ class _Verifier:
                 how = "its lines' checksums were made to match" if all_known else "in too many lines to name"
                 self._damage(shown, begin, "edited", f"somewhere in the {end - begin} bytes from here; {how}")
         self._more_faults(shown, checked)
+
+    def _shortened(self, shown: str, checked: Checked, entry: Sealed, size: int) -> None:
+        # The block in which it now ends has no checksum to compare with: only its lines can tell.
+        begin = size - size % BLOCK_BYTES
+        early = f"ends {entry.bytes - size} bytes early"
+        self._damage(shown, size, "edited", f"{early}; the {size - begin} bytes before may be edited too")
+        self._edited_lines(shown, checked, begin, size)
 
     def _edited_lines(self, shown: str, checked: Checked, begin: int, end: int) -> bool:
         """Name the lines at fault in a stretch of a sealed segment; whether there are any."""
