@@ -36,8 +36,8 @@ from gateway.registry.columns import LABEL
 _LOG = logging.getLogger(__name__)
 
 _LABEL_COLUMNS = ("request_id", "client_id", "instance", "label", "received_at")
-#: So many labels are gathered before those without a prediction in the span are let go.
-_LABELS_HELD = 1_000_000
+#: So many labels, or as many as there are predictions, are gathered before those of other predictions are let go.
+_LABELS_HELD = 100_000
 #: Called with files done and files in all.
 Progress = Callable[[int, int], None]
 LogName = Literal["predictions", "labels"]
@@ -117,7 +117,7 @@ def read_live(
     figures = _read_log(log, prediction_files, lambda done: progress(done, total))
     keys, times = rows.keys(), rows.times()
 
-    known = _Labels(keys, no_rows(labels.columns(card), _LABEL_COLUMNS))
+    known = LabelsOf(keys, no_rows(labels.columns(card), _LABEL_COLUMNS))
     label_log = _Log(
         "labels", live, labels.columns(card), _LABEL_COLUMNS, "received_at", (None, None), known.add, chain, cache
     )
@@ -137,20 +137,27 @@ def read_live(
     )
 
 
-class _Labels:
+class LabelsOf:
     """The labels of predictions: gathered, those of other predictions let go, matched in the end."""
 
     def __init__(self, keys: pa.Table, nothing: pa.Table) -> None:
         self._keys = keys
         self._tables = [nothing]
         self._unsifted = 0
+        # No fewer than predictions: each sifting looks at all of those.
+        self._held_max = max(_LABELS_HELD, keys.num_rows)
+
+    @property
+    def held(self) -> int:
+        """How many labels are in memory."""
+        return sum(table.num_rows for table in self._tables)
 
     def add(self, table: pa.Table) -> None:
         """Take rows with the columns `_LABEL_COLUMNS`, in the order of the log."""
         # Copies hold texts as dictionaries; a column has one type only.
         self._tables.append(table.cast(self._tables[0].schema))
         self._unsifted += table.num_rows
-        if self._unsifted >= _LABELS_HELD:
+        if self._unsifted >= self._held_max:
             self._tables = [self._tables[0], self._sifted()]
             self._unsifted = 0
 
@@ -162,7 +169,11 @@ class _Labels:
 
     def _sifted(self) -> pa.Table:
         table = pa.concat_tables(self._tables)
-        mine = [pc.is_in(table[name], self._keys[name].combine_chunks()) for name in ("request_id", "client_id")]
+        mine = [
+            # skip_nulls: an id that is not given is not the same as another that is not given.
+            pc.is_in(table[name], self._keys[name].combine_chunks(), skip_nulls=True)
+            for name in ("request_id", "client_id")
+        ]
         return table.filter(pc.or_(*mine)).combine_chunks()
 
 

@@ -20,6 +20,7 @@ from drift_engine import columnar, live_log
 from drift_engine.collector import time_order
 from drift_engine.columnar import ColumnCache
 from drift_engine.live_log import LiveRows, read_live
+from drift_engine.parsing import MOMENT
 from drift_engine.table import NumberColumn, Table
 from gateway.clock import utc_text
 from gateway.log import labels, predictions
@@ -265,6 +266,20 @@ def test_labels_of_other_predictions_are_let_go_without_effect(made: Scenario, m
     labelled = [text for text in bits(expected.table)["label"] if text is not None]  # type: ignore[attr-defined]
     assert len(labelled) > 20
     assert len(labels.segments(made.paths.live, "loans")) == 2
+
+
+def test_memory_for_labels_is_that_of_the_windows_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many labels there are for others, and although most of both have no client_id."""
+    monkeypatch.setattr(live_log, "_LABELS_HELD", 50)
+    keys = pa.table({"request_id": ["a", "b"], "client_id": pa.array([None, "c"], pa.string()), "instance": [0.0, 0.0]})
+    times = pa.array([0] * 60, MOMENT)
+    texts = {"request_id": ["a", *["x"] * 57, None, None], "client_id": [*[None] * 58, "c", "y"]}
+    table = pa.table({**texts, "instance": [0.0] * 60, "label": ["yes"] * 60, "received_at": times})
+    known = live_log.LabelsOf(keys, table.slice(0, 0))
+    for _ in range(3):
+        known.add(table)
+    assert known.held == 3 * 2
+    assert known.newest(np.array([1, 0]), is_number=False).codes.tolist() == [0, 0]  # type: ignore[union-attr]
 
 
 @given(
