@@ -50,6 +50,7 @@ test: $(DEV) ## Run all tests [ARGS="-k log"]
 bench: $(DEV) ## Measure requests/s and latency of the gateway, time and memory of drift runs
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 	@$(BIN)/python -m benchmarks.drift
+	@$(BIN)/python -m benchmarks.read
 	@$(BIN)/python -m benchmarks.log
 
 bench-faults: $(DEV) ## Kill workers and masters, cut the power, measure what the log costs (about half an hour) [ARGS="masters --masters 5"]
