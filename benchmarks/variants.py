@@ -64,5 +64,5 @@ def answering_first() -> Flask:
 
 
 def _with_writer(writer: type[SegmentWriter]) -> Flask:
-    gateway.serving.models.SegmentWriter = writer  # type: ignore[misc]
+    gateway.serving.models.SegmentWriter = writer  # type: ignore[attr-defined]
     return create_app()
