@@ -11,13 +11,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift test check lint bench models scheduler exporter gateway format lock clean
+.PHONY: help run demo register drift labels verify seal test check lint bench bench-faults models scheduler exporter gateway format lock clean
 
 help: ## Show this list
 	@echo "Everyday:"
 	@awk -F ':.*## ' '/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Also:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / && !/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / && !/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUNTIME) ## Start gateway, scheduler and exporter, with a demo model if there is none [INTERVAL=5m]; Ctrl-C stops all
 	@$(BIN)/python -m demo model
@@ -36,12 +36,26 @@ drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud] [WINDOW=24h | 
 	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,WINDOW,--window) \
 	  $(call option,SINCE,--since) $(call option,UNTIL,--until)
 
+labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
+	@$(if $(FILE),,$(error say which file: make labels FILE=labels.csv))$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"
+
+verify: $(RUNTIME) ## Check every line of the logs and the manifest chain [HEAD=sha256 that was kept elsewhere]
+	@$(BIN)/python -m gateway.log verify $(call option,HEAD,--head) $(ARGS)
+
+seal: $(RUNTIME) ## Seal finished log segments now (the scheduler does it every minute) and print the chain's head
+	@$(BIN)/python -m gateway.log seal
+
 test: $(DEV) ## Run all tests [ARGS="-k log"]
 	@$(BIN)/python -m pytest $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
 
 bench: $(DEV) ## Measure requests/s and latency of the gateway, time and memory of drift runs
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 	@$(BIN)/python -m benchmarks.drift
+	@$(BIN)/python -m benchmarks.read
+	@$(BIN)/python -m benchmarks.log
+
+bench-faults: $(DEV) ## Kill workers and masters, cut the power, measure what the log costs (about half an hour) [ARGS="masters --masters 5"]
+	@$(BIN)/python -m benchmarks.faults $(ARGS)
 
 check: lint test ## What must be green before a commit: ruff, mypy, tests
 

@@ -35,12 +35,16 @@ from drift_engine import run_requests
 from gateway import heartbeat
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs, write_atomically
+from gateway.log import retention
+from gateway.log.settings import LogSettings
 from gateway.settings import InvalidSettings, Paths, load, setting
 
 EXIT_USAGE = 2
 EXIT_TIMEOUT = 124
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 5.0
+#: How often what is beyond the operator's limits is deleted.
+EXPIRE_SECONDS = 3600.0
 #: The drift engine divides a monthly budget of false alarms by its runs, so there is at least one run a month.
 INTERVAL_SECONDS_MAX = 30 * 86400.0
 #: The wall clock has jumped when it went this much further, or less far, than time did.
@@ -110,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until told to stop, or once."""
     options = _parser().parse_args(arguments)
     try:
-        paths, settings = load(Paths, SchedulerSettings)
+        paths, settings, log = load(Paths, SchedulerSettings, LogSettings)
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -120,15 +124,21 @@ def main(arguments: list[str] | None = None) -> int:
         if not alone:
             print(f"scheduler: another scheduler works on {paths.data} already", file=sys.stderr)
             return os.EX_TEMPFAIL
-        scheduler = Scheduler(jobs(settings), paths.state, settings)
+        scheduler = Scheduler(jobs(settings, log), paths.state, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: scheduler.stop())
         return scheduler.run_once() if options.once else scheduler.run_forever()
 
 
-def jobs(settings: SchedulerSettings) -> tuple[Job, ...]:
+def jobs(settings: SchedulerSettings, log: LogSettings) -> tuple[Job, ...]:
     """The jobs of an installation, in the order in which they run when several are due."""
-    return (Job("drift", drift_command("--scheduled"), settings.interval_seconds),)
+    python = (sys.executable, "-m")
+    found = [Job("seal", (*python, "gateway.log", "seal", "--quiet"), log.seal_interval_seconds)]
+    if retention.is_on(log):
+        found.append(Job("expire", (*python, "gateway.log", "expire", "--quiet"), EXPIRE_SECONDS))
+    if log.reports_days is not None:
+        found.append(Job("expire reports", (*python, "drift_engine.results", "expire"), EXPIRE_SECONDS))
+    return (*found, Job("drift", drift_command("--scheduled"), settings.interval_seconds))
 
 
 def drift_command(*arguments: str) -> tuple[str, ...]:

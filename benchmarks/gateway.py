@@ -7,22 +7,17 @@ with it one by one; the benchmark fails when one is not there.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from benchmarks.load import Load, collect_answers, put_load, status_of, wait_for
+from benchmarks.load import Load, collect_answers, put_load
+from benchmarks.servers import bare_flask, gateway
 from demo.replay import traffic_rows
 from demo.train import fraud_card, fraud_parts
 from gateway.log import predictions
@@ -57,24 +52,24 @@ def _measure(
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     bare: dict[int, Load] = {}
-    with _bare_flask(scratch) as url:
+    with bare_flask(scratch) as server:
         for route, what in (("bare", "bare Flask, constant answer"), ("model", "bare Flask and the model")):
             for count in connections:
-                _warm_up(f"{url}/{route}", bodies, count, scratch)
-                load = _load(f"{url}/{route}", bodies, count, seconds, scratch)
+                _warm_up(f"{server.url}/{route}", bodies, count, scratch)
+                load = _load(f"{server.url}/{route}", bodies, count, seconds, scratch)
                 rows.append(_row(what, load, bare.setdefault(count, load), None))
     for durability in ("process", "power"):
-        with _gateway(scratch, durability) as url:
+        with gateway(scratch, durability=durability) as server:
             for count in connections:
-                _warm_up(f"{url}/predict", bodies, count, scratch)
+                _warm_up(f"{server.url}/predict", bodies, count, scratch)
                 before = _settled_rows(card, scratch)
-                load = _load(f"{url}/predict", bodies, count, seconds, scratch)
+                load = _load(f"{server.url}/predict", bodies, count, seconds, scratch)
                 logged = _settled_rows(card, scratch) - before
                 rows.append(_row(f"gateway, durability {durability}", load, bare[count], logged))
                 # A request cut off by the end of the load may be logged without its answer having arrived.
                 if not load.answered <= logged <= load.answered + load.refused + load.broken + count:
                     faults.append(f"FAULT: {load.answered} answered but {logged} logged ({durability}, {count})")
-            faults += _missing_answers(card, url, bodies, scratch)
+            faults += _missing_answers(card, server.url, bodies, scratch)
     return rows, faults
 
 
@@ -140,64 +135,6 @@ def _logged_predictions(card: ModelCard, scratch: Path) -> dict[str, str]:
 
 def _segments(card: ModelCard, scratch: Path) -> list[Path]:
     return predictions.segments(scratch / "data" / "live", card.name, card.version)
-
-
-@contextlib.contextmanager
-def _gateway(scratch: Path, durability: str) -> Iterator[str]:
-    port, log = _free_port(), scratch / "gateway.log"
-    url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory(prefix="sentinelml-bench-", dir=_memory_folder()) as metrics:
-        environment = report.environment(
-            scratch,
-            SENTINEL_GATEWAY_PORT=str(port),
-            SENTINEL_GATEWAY_DURABILITY=durability,
-            SENTINEL_PATHS_METRICS=metrics,
-        )
-        with _running([sys.executable, "-m", "gateway"], environment, log):
-            wait_for(lambda: status_of(f"{url}/ready") == 200, 60, f"the gateway; see {log}")
-            yield url
-
-
-@contextlib.contextmanager
-def _bare_flask(scratch: Path) -> Iterator[str]:
-    """bare_app under the workers and threads that the gateway has by default."""
-    port, usual = _free_port(), GatewaySettings()
-    command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--bind", f"127.0.0.1:{port}"]
-    command += ["--workers", str(usual.workers), "--threads", str(usual.threads), "--keep-alive", "75"]
-    environment = report.environment(scratch, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    url = f"http://127.0.0.1:{port}"
-    with _running([*command, "benchmarks.bare_app:create_app()"], environment, scratch / "bare.log"):
-        wait_for(lambda: status_of(f"{url}/bare", b"{}") == 200, 60, f"bare Flask; see {scratch / 'bare.log'}")
-        yield url
-
-
-@contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
-    """A server in its own session; afterwards TERM, and KILL for what is left of its group."""
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command, cwd=report.ROOT, env=environment, stdout=stream, stderr=stream, start_new_session=True
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=40)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _memory_folder() -> str | None:
-    """Where the gateway's metrics lie in production, too: not on the disk that is being measured."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _notes(seconds: int) -> list[str]:

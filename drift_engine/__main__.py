@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+
 from drift_engine.console import TerminalProgress, one_line, print_summary
 from drift_engine.errors import DriftError
 from drift_engine.results.schema import Window
@@ -46,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # The C library's allocator gives back what is freed; Arrow's own keeps it, as much again as the window.
+    pa.set_memory_pool(pa.system_memory_pool())
     try:
         paths, settings = load(Paths, DriftSettings)
     except InvalidSettings as error:

@@ -1,8 +1,13 @@
-"""The live side of a run: the prediction log of a time span, with the labels that have come for it."""
+"""The live side of a run: the prediction log of a time span, with the labels that have come for it.
+
+Sealed segments that hold no row of the span are not opened, others are read from their columnar copies; what
+is not sealed is streamed. In memory are the span's rows in canonical form, and one segment.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +18,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from drift_engine.labels_join import KEY_COLUMNS, newest_labels
-from drift_engine.parsing import no_rows, parse
+from drift_engine.collector import Collector, picked, time_order
+from drift_engine.columnar import DAMAGE_LISTED_MAX, ColumnCache, Span
+from drift_engine.labels_join import newest_labels
+from drift_engine.parsing import moment, no_rows, parse
 from drift_engine.reference import canonical_columns
 from drift_engine.results.schema import CorruptLine, InputFile
 from drift_engine.table import Column, Table, number_column, text_column
 from gateway.log import labels, predictions
 from gateway.log.line import LogColumn
-from gateway.log.reader import SegmentScan, scan
-from gateway.log.segment import UnreadableSegment
+from gateway.log.manifest import Chain, Sealed, UnreadableChain, read_chain
+from gateway.log.reader import Damage, SegmentStream
+from gateway.log.segment import UnreadableSegment, parse_name
 from gateway.registry import ModelCard
 from gateway.registry.columns import LABEL
 
-_CORRUPT_SHOWN_MAX = 20
+_LOG = logging.getLogger(__name__)
+
 _LABEL_COLUMNS = ("request_id", "client_id", "instance", "label", "received_at")
+#: So many labels, or as many as there are predictions, are gathered before those of other predictions are let go.
+_LABELS_HELD = 100_000
 #: Called with files done and files in all.
 Progress = Callable[[int, int], None]
+LogName = Literal["predictions", "labels"]
 
 
 @dataclass(frozen=True)
@@ -37,14 +49,14 @@ class LiveRows:
 
     Attributes:
         table: the canonical columns; `label` is missing where none has come.
-        timestamps: shape (rows,), RFC 3339 texts.
+        times: shape (rows,), microseconds since the epoch.
         in_window: shape (rows,), which rows lie in the run's window (the span may begin earlier).
         dropped: lines left out, by reason; damaged lines are counted in `corrupt` instead.
-        inputs: every file of both logs, as it was read.
+        inputs: every file of both logs that was read, as it was read.
     """
 
     table: Table
-    timestamps: NDArray[np.object_]
+    times: NDArray[np.int64]
     in_window: NDArray[np.bool_]
     dropped: dict[str, int]
     corrupt: int
@@ -52,83 +64,220 @@ class LiveRows:
 
 
 @dataclass(frozen=True)
-class _Log:
-    """One log as read: its rows, what was left out, its files."""
+class _Figures:
+    """What one log's files came to, beside their rows. `rejected`: rows with values of a wrong type, as text."""
 
-    rows: pa.Table
     rejected: tuple[pa.Table, ...]
     unreadable_lines: int
     inputs: tuple[InputFile, ...]
 
 
+@dataclass(frozen=True)
+class _Log:
+    """One log to read: the rows of `span` (texts), the columns `names`, each table handed to `take`."""
+
+    kind: LogName
+    live: Path
+    columns: tuple[LogColumn, ...]
+    names: Sequence[str]
+    time_name: str
+    span: tuple[str | None, str | None]
+    take: Callable[[pa.Table], None]
+    chain: Chain
+    cache: ColumnCache
+
+
 def read_live(
-    live: Path, card: ModelCard, *, span_start: str, window_start: str, end: str, progress: Progress = lambda *_: None
+    live: Path,
+    card: ModelCard,
+    *,
+    cache: ColumnCache,
+    span_start: str,
+    window_start: str,
+    end: str,
+    progress: Progress = lambda *_: None,
 ) -> LiveRows:
-    """Read the predictions with span_start <= timestamp < end, and all labels.
+    """Read the predictions with span_start <= timestamp < end, and their labels.
 
     Damage is described in the result, not raised. A label counts whenever it was received: what is known of
     a window grows after its end.
     """
     columns = canonical_columns(card)
+    chain = _chain(live)
+    cache.prune(chain.present)
     prediction_files = predictions.segments(live, card.name, card.version)
     label_files = labels.segments(live, card.name)
     total = len(prediction_files) + len(label_files)
-    kept = [*KEY_COLUMNS, "timestamp", *(name for name in columns if name != LABEL)]
 
-    def step(done: int) -> None:
-        progress(done, total)
-
-    log = _read_log("predictions", live, prediction_files, predictions.columns(card), kept, (span_start, end), step)
-    label_log = _read_log(
-        "labels", live, label_files, labels.columns(card), _LABEL_COLUMNS, (None, None),
-        lambda done: step(len(prediction_files) + done),
+    rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL})
+    log = _Log(
+        "predictions", live, predictions.columns(card), rows.names, "timestamp", (span_start, end), rows.add,
+        chain, cache,
     )  # fmt: skip
-    rows = _in_time_order(log.rows)
-    texts = rows["timestamp"].to_numpy(zero_copy_only=False).astype(object)
-    inputs = log.inputs + label_log.inputs
+    figures = _read_log(log, prediction_files, lambda done: progress(done, total))
+    keys, times = rows.keys(), rows.times()
+
+    known = LabelsOf(keys, no_rows(labels.columns(card), _LABEL_COLUMNS))
+    label_log = _Log(
+        "labels", live, labels.columns(card), _LABEL_COLUMNS, "received_at", (None, None), known.add, chain, cache
+    )
+    label_figures = _read_log(label_log, label_files, lambda done: progress(len(prediction_files) + done, total))
+
+    order = time_order(times, keys)
+    label = known.newest(order, is_number=columns[LABEL])
+    table = rows.table(order)
+    inputs = figures.inputs + label_figures.inputs
     return LiveRows(
-        table=_canonical(rows, label_log.rows, columns),
-        timestamps=texts,
-        in_window=texts >= window_start,
-        dropped=_dropped(log, label_log, window_start),
+        table=Table({name: label if name == LABEL else table.columns[name] for name in columns}, table.rows),
+        times=times[order],
+        in_window=times[order] >= moment(window_start),
+        dropped=_dropped(figures, label_figures, window_start),
         corrupt=sum(file.corrupt_lines for file in inputs),
         inputs=inputs,
     )
 
 
-def _read_log(
-    log: Literal["predictions", "labels"],
-    live: Path,
-    files: Sequence[Path],
-    columns: tuple[LogColumn, ...],
-    names: Sequence[str],
-    span: tuple[str | None, str | None],
-    progress: Callable[[int], None],
-) -> _Log:
-    tables, rejected, inputs, unreadable = [no_rows(columns, names)], [], [], 0
+class LabelsOf:
+    """The labels of predictions: gathered, those of other predictions let go, matched in the end."""
+
+    def __init__(self, keys: pa.Table, nothing: pa.Table) -> None:
+        self._keys = keys
+        self._tables = [nothing]
+        self._unsifted = 0
+        # No fewer than predictions: each sifting looks at all of those.
+        self._held_max = max(_LABELS_HELD, keys.num_rows)
+
+    @property
+    def held(self) -> int:
+        """How many labels are in memory."""
+        return sum(table.num_rows for table in self._tables)
+
+    def add(self, table: pa.Table) -> None:
+        """Take rows with the columns `_LABEL_COLUMNS`, in the order of the log."""
+        # Copies hold texts as dictionaries; a column has one type only.
+        self._tables.append(table.cast(self._tables[0].schema))
+        self._unsifted += table.num_rows
+        if self._unsifted >= self._held_max:
+            self._tables = [self._tables[0], self._sifted()]
+            self._unsifted = 0
+
+    def newest(self, order: NDArray[np.int64], *, is_number: bool) -> Column:
+        """The newest label of each prediction, in the given order; missing where there is none."""
+        found = pa.concat_tables(self._tables)
+        column = number_column(found["label"]) if is_number else text_column(found["label"])
+        return picked(column, newest_labels(self._keys, found)[order])
+
+    def _sifted(self) -> pa.Table:
+        table = pa.concat_tables(self._tables)
+        mine = [
+            # skip_nulls: an id that is not given is not the same as another that is not given.
+            pc.is_in(table[name], self._keys[name].combine_chunks(), skip_nulls=True)
+            for name in ("request_id", "client_id")
+        ]
+        return table.filter(pc.or_(*mine)).combine_chunks()
+
+
+def _chain(live: Path) -> Chain:
+    try:
+        return read_chain(live)
+    except UnreadableChain as error:
+        # Without it a run takes longer and finds the same.
+        _LOG.warning("sealed segments are read in full: %s", error)
+        return Chain()
+
+
+def _read_log(log: _Log, files: Sequence[Path], progress: Callable[[int], None]) -> _Figures:
+    rejected: list[pa.Table] = []
+    inputs: list[InputFile] = []
+    unreadable = 0
     for done, path in enumerate(files):
         progress(done)
         try:
-            found = scan(path, columns, start=span[0], end=span[1])
+            sealed = _entry(log, path)
+            if sealed is not None:
+                if _is_outside(sealed, log.span):
+                    continue
+                copied = _from_copy(log, path, sealed)
+                if copied is not None:
+                    inputs.append(copied)
+                    continue
+            stream, parts_rejected, lines = _from_segment(log, path)
         except UnreadableSegment as error:
-            inputs.append(_unreadable(log, path, live, error.reason))
+            inputs.append(_unreadable(log, path, error.reason))
             continue
-        inputs.append(_input(log, found, live))
-        if found.rows:
-            parsed = parse(found.data, columns, names)
-            tables.append(parsed.table)
-            rejected.append(parsed.rejected)
-            unreadable += parsed.unreadable_lines
+        rejected += parts_rejected
+        unreadable += lines
+        inputs.append(_streamed(log, stream, sealed))
     progress(len(files))
-    return _Log(pa.concat_tables(tables).combine_chunks(), tuple(rejected), unreadable, tuple(inputs))
+    return _Figures(tuple(rejected), unreadable, tuple(inputs))
 
 
-def _dropped(log: _Log, label_log: _Log, window_start: str) -> dict[str, int]:
+def _entry(log: _Log, path: Path) -> Sealed | None:
+    """The manifest of a sealed segment; None for one that is not sealed, or lies where it was not sealed."""
+    sealed = log.chain.present.get(parse_name(path).segment_id)
+    return sealed if sealed is not None and sealed.path == path.relative_to(log.live).as_posix() else None
+
+
+def _is_outside(sealed: Sealed, span: tuple[str | None, str | None]) -> bool:
+    """Whether a sealed segment holds no row of the span. One without any intact row may hold what was one."""
+    start, end = span
+    if sealed.first_timestamp is None or sealed.last_timestamp is None:
+        return (start, end) != (None, None) and not sealed.corrupt_lines
+    before = start is not None and sealed.last_timestamp < start
+    return before or (end is not None and sealed.first_timestamp >= end)
+
+
+def _from_copy(log: _Log, path: Path, sealed: Sealed) -> InputFile | None:
+    if _size(path) != sealed.bytes:
+        return None
+    start, end = log.span
+    span: Span = (None if start is None else moment(start), None if end is None else moment(end))
+    copied = log.cache.read(path, sealed, log.columns, log.names, log.time_name, span)
+    if copied is None:
+        return None
+    for table in copied.tables:
+        log.take(table)
+    return _input(log, path, sealed.segment_id, sealed.bytes, sealed.sha256, copied.damaged, copied.damage)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise UnreadableSegment(path, f"cannot be read ({error.strerror})") from None
+
+
+def _from_segment(log: _Log, path: Path) -> tuple[SegmentStream, list[pa.Table], int]:
+    """Stream a segment's rows of the span; returns the stream with its figures, rejected rows, unreadable lines."""
+    start, end = log.span
+    stream = SegmentStream(path, log.columns, start=start, end=end, damage_listed_max=DAMAGE_LISTED_MAX)
+    tables, rejected, unreadable = [], [], 0
+    for block in stream:
+        parsed = parse(stream.header + block, log.columns, log.names)
+        tables.append(parsed.table)
+        unreadable += parsed.unreadable_lines
+        if parsed.rejected.num_rows:
+            rejected.append(parsed.rejected)
+    # Only now: a file that cannot be read to its end counts for nothing.
+    for table in tables:
+        log.take(table)
+    return stream, rejected, unreadable
+
+
+def _streamed(log: _Log, stream: SegmentStream, sealed: Sealed | None) -> InputFile:
+    damaged, damage = stream.damaged, tuple(stream.damage)
+    if sealed is not None and sealed.sha256 != stream.sha256:
+        # Each line may be right by itself and yet not what was written; `make verify` says more.
+        damaged, damage = damaged + 1, (Damage(0, "the file is not as it was sealed"), *damage)
+    return _input(log, stream.path, stream.segment_id, stream.bytes_read, stream.sha256, damaged, damage)
+
+
+def _dropped(figures: _Figures, label_figures: _Figures, window_start: str) -> dict[str, int]:
     """Lines left out, by reason. Predictions before the window were dropped by the runs that they belonged to."""
     counts = {
-        "unreadable line": log.unreadable_lines,
-        "unreadable value": sum(_since(table, window_start) for table in log.rejected),
-        "unreadable label": label_log.unreadable_lines + sum(table.num_rows for table in label_log.rejected),
+        "unreadable line": figures.unreadable_lines,
+        "unreadable value": sum(_since(table, window_start) for table in figures.rejected),
+        "unreadable label": label_figures.unreadable_lines + sum(table.num_rows for table in label_figures.rejected),
     }
     return {reason: count for reason, count in counts.items() if count}
 
@@ -137,37 +286,20 @@ def _since(rejected: pa.Table, window_start: str) -> int:
     return int(np.count_nonzero(rejected["timestamp"].to_numpy(zero_copy_only=False).astype(str) >= window_start))
 
 
-def _input(log: Literal["predictions", "labels"], found: SegmentScan, live: Path) -> InputFile:
-    shown = tuple(CorruptLine(damage.offset, damage.reason) for damage in found.damage[:_CORRUPT_SHOWN_MAX])
+def _input(
+    log: _Log, path: Path, segment_id: str, size: int, sha256: str, damaged: int, damage: Sequence[Damage]
+) -> InputFile:
     return InputFile(
-        log=log,
-        path=found.path.relative_to(live).as_posix(),
-        segment=found.segment_id,
-        bytes_read=found.bytes_read,
-        sha256=found.sha256,
-        corrupt_lines=len(found.damage),
-        corrupt=shown,
+        log=log.kind,
+        path=path.relative_to(log.live).as_posix(),
+        segment=segment_id,
+        bytes_read=size,
+        sha256=sha256,
+        corrupt_lines=damaged,
+        corrupt=tuple(CorruptLine(place.offset, place.reason) for place in damage[:DAMAGE_LISTED_MAX]),
     )
 
 
-def _unreadable(log: Literal["predictions", "labels"], path: Path, live: Path, reason: str) -> InputFile:
+def _unreadable(log: _Log, path: Path, reason: str) -> InputFile:
     nothing = hashlib.sha256().hexdigest()
-    return InputFile(log, path.relative_to(live).as_posix(), "", 0, nothing, 1, (CorruptLine(0, reason),))
-
-
-def _in_time_order(rows: pa.Table) -> pa.Table:
-    """Sort by time; ties by request and instance, so that the order of files has no say."""
-    keys = [("timestamp", "ascending"), ("request_id", "ascending"), ("instance", "ascending")]
-    return rows.take(pc.sort_indices(rows, sort_keys=keys)).combine_chunks()
-
-
-def _canonical(rows: pa.Table, label_rows: pa.Table, columns: dict[str, bool]) -> Table:
-    found: dict[str, Column] = {}
-    for name, is_number in columns.items():
-        if name == LABEL:
-            newest = newest_labels(rows, label_rows)
-            array = pc.take(label_rows["label"], pa.array(newest, mask=newest < 0))
-        else:
-            array = rows[name]
-        found[name] = number_column(array) if is_number else text_column(array)
-    return Table(found, rows.num_rows)
+    return InputFile(log.kind, path.relative_to(log.live).as_posix(), "", 0, nothing, 1, (CorruptLine(0, reason),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +15,19 @@ from pyarrow import csv
 
 from gateway.log.line import LogColumn, unescape
 
+#: Moments to the microsecond, as `gateway.clock` writes them.
+MOMENT = pa.timestamp("us", tz="UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK_BYTES_MIN = 1 << 20
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """Rows of one segment by column, and what could not be used.
+    """Rows by column, and what could not be used.
 
     Attributes:
-        table: numbers and integers are float64, booleans bool, all else text with its escapes undone.
+        table: numbers and integers are float64, booleans bool, times microseconds in UTC, all else text with its
+            escapes undone.
         rejected: rows that hold a value which is not of its column's type, all columns as text.
         unreadable_lines: lines that are no rows at all.
     """
@@ -33,12 +38,12 @@ class Parsed:
 
 
 def parse(data: bytes, columns: Sequence[LogColumn], names: Sequence[str]) -> Parsed:
-    """Parse a scan's `data`, keeping the columns `names`, in that order.
+    """Parse CSV of the log with its header, keeping the columns `names`, in that order.
 
     A value that is not of its column's type rejects its row and is never an error: the line's checksum is
     right, so it is what some writer meant, but nothing that can be compared.
     """
-    types = {column.name: _arrow_type(column) for column in columns if column.name in names}
+    types = {column.name: arrow_type(column) for column in columns if column.name in names}
     try:
         table = _finish(_read(data, columns, types), names)
         return Parsed(table, _no_texts(names), 0)
@@ -48,13 +53,26 @@ def parse(data: bytes, columns: Sequence[LogColumn], names: Sequence[str]) -> Pa
 
 def no_rows(columns: Sequence[LogColumn], names: Sequence[str]) -> pa.Table:
     """A table of the columns `names` without rows."""
-    types = {column.name: _arrow_type(column) for column in columns}
+    types = {column.name: arrow_type(column) for column in columns}
     return pa.table([pa.array([], types[name]) for name in names], names=list(names))
 
 
-def _arrow_type(column: LogColumn) -> pa.DataType:
+def moment(text: str) -> int:
+    """Microseconds since the epoch of an RFC 3339 text with its offset, exactly. Raises ValueError.
+
+    >>> moment("1970-01-01T00:00:01.000002Z")
+    1000002
+    """
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text!r} has no UTC offset")
+    return (found - _EPOCH) // timedelta(microseconds=1)
+
+
+def arrow_type(column: LogColumn) -> pa.DataType:
+    """How a parsed column is held."""
     # An integer is read as a float: the canonical form has one kind of number, and 2**53 is the gateway's limit.
-    kinds = {"number": pa.float64(), "integer": pa.float64(), "boolean": pa.bool_()}
+    kinds = {"number": pa.float64(), "integer": pa.float64(), "boolean": pa.bool_(), "time": MOMENT}
     return kinds.get(column.type, pa.string())
 
 
@@ -141,7 +159,7 @@ def _convert(texts: pa.Array, target: pa.DataType) -> tuple[pa.Array, NDArray[np
     """Convert texts; a mask says which rows hold a value of the type (or none at all)."""
     if pa.types.is_string(target):
         return texts, np.ones(len(texts), dtype=np.bool_)
-    values: list[float | bool | None] = []
+    values: list[float | int | bool | None] = []
     fits = np.ones(len(texts), dtype=np.bool_)
     for position, text in enumerate(texts.to_pylist()):
         value, ok = _value(text, target)
@@ -150,9 +168,14 @@ def _convert(texts: pa.Array, target: pa.DataType) -> tuple[pa.Array, NDArray[np
     return pa.array(values, target), fits
 
 
-def _value(text: str | None, target: pa.DataType) -> tuple[float | bool | None, bool]:
+def _value(text: str | None, target: pa.DataType) -> tuple[float | int | bool | None, bool]:
     if text is None:
         return None, True
+    if target == MOMENT:
+        try:
+            return moment(text), True
+        except ValueError:
+            return None, False
     if pa.types.is_boolean(target):
         return (text == "true", True) if text in ("true", "false") else (None, False)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drift_engine.analysis import Findings, analyse, no_analysis
+from drift_engine.columnar import ColumnCache
 from drift_engine.errors import DriftError
 from drift_engine.live_log import LiveRows, read_live
 from drift_engine.quality import labelled_rows
@@ -113,6 +114,7 @@ class Engine:
         live = read_live(
             self.paths.live,
             card,
+            cache=ColumnCache(self.paths.state / "columns"),
             span_start=self._span_start(window),
             window_start=window.start,
             end=window.end,

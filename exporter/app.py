@@ -60,6 +60,7 @@ def _add_metrics(app: Flask, sources: Sources) -> None:
         # This process answers, so the status is 200 and nobody restarts it; what it reads may still be broken.
         sources.models()
         sources.gateway_families()
+        sources.log()
         failing = sources.failing()
         return _json({"status": "degraded" if failing else "ok", "failing": failing})
 

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from exporter.families import model_gauges
+from exporter.families import log_gauges, model_gauges
 from exporter.sources import Sources
 from gateway.heartbeat import Heartbeat
 
@@ -25,6 +25,7 @@ class SentinelCollector(Collector):
         yield from model_gauges(self._sources.models())
         yield from self._sources.gateway_families()
         yield _heartbeats(self._sources.heartbeats())
+        yield from log_gauges(self._sources.log())
         # Last, so that the failures of this very scrape are in it.
         errors = CounterMetricFamily("sentinel_exporter_errors", "Readings of a source that failed", labels=["source"])
         for source, count in self._sources.errors().items():

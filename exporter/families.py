@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from drift_engine.results import Latest, Result
 from drift_engine.results.schema import DataDrift, Outcome, Severity
-from exporter.sources import ModelState
+from exporter.sources import LogState, ModelState
 from gateway.registry import Metric
 
 MODEL = ("model_name", "model_version")
@@ -76,6 +76,33 @@ def model_gauges(models: Iterable[ModelState]) -> list[GaugeMetricFamily]:
         if model.answer is not None:
             _run(gauges, labels, model.answer.latest, model.answer.result)
             _verdicts(gauges, labels, model.answer.result)
+    return gauges.families()
+
+
+def log_gauges(log: LogState | None) -> list[GaugeMetricFamily]:
+    """The gauges of the prediction and label logs; none before there is a log."""
+    gauges = Gauges()
+    if log is not None:
+        gauges.add("sentinel_log_chain_length", "Entries in the manifest chain of the logs", {}, log.chain_length)
+        gauges.add(
+            "sentinel_log_unsealed_segments",
+            "Log segments without an entry in the chain: being written, or waiting for the next seal",
+            {},
+            log.unsealed_segments,
+        )
+        gauges.add(
+            "sentinel_log_disk_used_ratio",
+            "How full the disk of the logs is, from 0 to 1; when it is full, predictions are refused",
+            {},
+            log.disk_used_ratio,
+        )
+        if log.chain_length:
+            gauges.add(
+                "sentinel_log_chain_head_info",
+                "SHA-256 of the newest entry of the manifest chain: a witness of all before it, for make verify",
+                {"sha256": log.chain_head},
+                1,
+            )
     return gauges.families()
 
 

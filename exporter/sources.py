@@ -1,4 +1,4 @@
-"""What the exporter reads, with its last good answers: results, registry, heartbeats, the gateway's metrics.
+"""What the exporter reads, with its last good answers: results, registry, heartbeats, logs, metrics.
 
 Nothing here raises for a broken file. A source that cannot be read is counted, and its last good answer is
 given, with the times that it carries itself. One broken model leaves the others as they are.
@@ -15,14 +15,16 @@ from drift_engine.results import Latest, Result, ResultStore
 from drift_engine.results.store import ResultError
 from gateway import heartbeat, metrics_folder
 from gateway.heartbeat import Heartbeat
+from gateway.log import manifest
+from gateway.log.retention import disk_used_ratio
 from gateway.registry import ModelCard, Registry, RegistryError, Serving
 from gateway.settings import Paths
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-Source = Literal["result", "registry", "gateway_metrics"]
-SOURCES: tuple[Source, ...] = ("result", "registry", "gateway_metrics")
+Source = Literal["result", "registry", "gateway_metrics", "log"]
+SOURCES: tuple[Source, ...] = ("result", "registry", "gateway_metrics", "log")
 #: Identifies one state of a file: replaced files differ in inode, rewritten ones in time or size.
 Mark = tuple[int, int, int]
 
@@ -47,6 +49,16 @@ class Answer:
     marks: tuple[Mark, Mark]
 
 
+@dataclass(frozen=True)
+class LogState:
+    """The logs' manifest chain, the segments that it does not hold yet, and how full their disk is (0 to 1)."""
+
+    chain_length: int
+    chain_head: str
+    unsealed_segments: int
+    disk_used_ratio: float
+
+
 class Sources:
     """Reads everything anew whenever asked, but parses only what has changed. Safe to share by threads."""
 
@@ -54,6 +66,7 @@ class Sources:
         self.store = ResultStore(paths.reports)
         self.registry = Registry(paths.models, paths.reference)
         self._state = paths.state
+        self._live = paths.live
         self._metrics = paths.gateway_metrics
         self._lock = threading.Lock()
         self._errors: dict[Source, int] = dict.fromkeys(SOURCES, 0)
@@ -62,6 +75,9 @@ class Sources:
         self._cards: dict[tuple[str, str], ModelCard] = {}
         self._serving = Serving()
         self._families: list[Metric] = []
+        self._chain = manifest.Chain()
+        self._chain_mark: Mark | None = None
+        self._log: LogState | None = None
 
     def models(self) -> list[ModelState]:
         """Every version that serves or has a result, by name and version."""
@@ -102,6 +118,16 @@ class Sources:
                 self._failed("gateway_metrics", str(error))
             return self._families
 
+    def log(self) -> LogState | None:
+        """The state of the prediction and label logs; None before the first row was ever logged."""
+        with self._lock:
+            self._recovered("log")
+            try:
+                self._log = self._read_log()
+            except (OSError, manifest.UnreadableChain) as error:
+                self._failed("log", str(error))
+            return self._log
+
     def errors(self) -> dict[Source, int]:
         """How often each source could not be read, since the exporter started."""
         with self._lock:
@@ -111,6 +137,22 @@ class Sources:
         """The sources whose newest reading failed, with the reason."""
         with self._lock:
             return dict(self._failing)
+
+    def _read_log(self) -> LogState | None:
+        if not self._live.is_dir():
+            return None
+        path = self._live / manifest.FILE
+        # The state first: a chain that grows in between is read again at the next scrape.
+        mark = _mark(path) if path.exists() else None
+        if mark != self._chain_mark:
+            self._chain = manifest.read_chain(self._live)
+            self._chain_mark = mark
+        return LogState(
+            chain_length=len(self._chain.entries),
+            chain_head=self._chain.head,
+            unsealed_segments=len(manifest.unsealed(self._live, self._chain)),
+            disk_used_ratio=disk_used_ratio(self._live),
+        )
 
     def _with_results(self) -> set[tuple[str, str]]:
         # A version that had a result and lost its pointer is still listed, so that its loss is counted; one

@@ -1,4 +1,8 @@
-"""Durable file operations: the one seam through which contract files are created and replaced."""
+"""Durable file operations: the one seam through which contract files are created and replaced.
+
+`FileSystem` is the system calls that records depend on. Tests hand in one that fails the Nth call, or that
+forgets what was not synced; production always takes `REAL`.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +13,78 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def fsync_dir(directory: Path) -> None:
-    """Make the entries of `directory` (creations, renames) survive a power cut."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+class FileSystem:
+    """The system calls through which records reach the disk, as `os` has them. All raise OSError."""
+
+    def open(self, path: Path, flags: int, mode: int = 0o644) -> int:
+        """open(2); every descriptor is closed on exec."""
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+
+    def write(self, fd: int, data: bytes) -> int:
+        """write(2): the number of bytes that were taken."""
+        return os.write(fd, data)
+
+    def fsync(self, fd: int) -> None:
+        """fsync(2), of a file or of a directory's entries."""
         os.fsync(fd)
-    finally:
+
+    def fdatasync(self, fd: int) -> None:
+        """fdatasync(2)."""
+        os.fdatasync(fd)
+
+    def close(self, fd: int) -> None:
+        """close(2). The descriptor is gone afterwards, also when this raises."""
         os.close(fd)
 
+    def rename(self, source: Path, target: Path) -> None:
+        """rename(2): replaces `target`."""
+        os.rename(source, target)  # noqa: PTH104 - the seam is about system calls
 
-def make_dirs(directory: Path) -> None:
-    """Create `directory` with its parents and make each new entry durable. Existing ones are left alone."""
+    def unlink(self, path: Path) -> None:
+        """unlink(2)."""
+        os.unlink(path)  # noqa: PTH108
+
+    def mkdir(self, path: Path) -> None:
+        """mkdir(2)."""
+        os.mkdir(path)  # noqa: PTH102
+
+
+REAL = FileSystem()
+
+
+def fsync_dir(directory: Path, files: FileSystem = REAL) -> None:
+    """Make the entries of `directory` (creations, renames) survive a power cut."""
+    fd = files.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        files.fsync(fd)
+    finally:
+        files.close(fd)
+
+
+def make_dirs(directory: Path, files: FileSystem = REAL) -> None:
+    """Create `directory` with its parents, each entry durable before anything is made inside it."""
     missing = []
     while not directory.is_dir():
         missing.append(directory)
         directory = directory.parent
+    # Whoever made the deepest one may have died, or failed, before its entry was synced. One that we may not
+    # open was there before us.
+    with contextlib.suppress(PermissionError):
+        fsync_dir(directory.parent, files)
     for path in reversed(missing):
         with contextlib.suppress(FileExistsError):
-            path.mkdir()
-        fsync_dir(path.parent)
+            files.mkdir(path)
+        fsync_dir(path.parent, files)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes, files: FileSystem = REAL) -> None:
     """Write every byte of `data`; raise OSError when the kernel takes only a part.
 
     A short write means that the disk is full or a limit was hit. Writing the rest would usually fail with
     the proper error, but not always (space may have come back), and then a caller that promised
     all-or-nothing could not tell. So a short write is an error in itself.
     """
-    written = os.write(fd, data)
+    written = files.write(fd, data)
     if written != len(data):
         raise OSError(f"short write: {written} of {len(data)} bytes")
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, overload
 
 SETTINGS_FILE = "sentinel.toml"
 #: Sections that exist. A section that no process knows is a typing error, and is reported by each of them.
-SECTIONS = ("paths", "gateway", "drift", "scheduler", "exporter")
+SECTIONS = ("paths", "gateway", "log", "drift", "scheduler", "exporter")
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -107,6 +107,12 @@ class GatewaySettings:
     )
     append_timeout_seconds: float = setting(
         10.0, "how long a request waits for its log line before it is refused with 503", minimum=0.1, maximum=300
+    )
+    segment_bytes_max: int = setting(
+        64 * 1024**2, "a log file that would grow beyond this is closed and a new one begun", minimum=4096
+    )
+    segment_age_seconds: float = setting(
+        3600.0, "a log file that was begun this long ago is closed and a new one begun", minimum=1
     )
     body_bytes_max: int = setting(16 * 1024 * 1024, "largest accepted request body", minimum=1024)
     instances_max: int = setting(10_000, "most instances in one request", minimum=1)

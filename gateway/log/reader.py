@@ -1,8 +1,10 @@
-"""Scanning a segment: every intact line, before and after damage, and where the damage is.
+"""Reading a segment: every intact line, before and after damage, and where the damage is.
 
-Rows are independent, so damage ends at the next LF. The scan works on bytes, splits on LF alone, and needs
+Rows are independent, so damage ends at the next LF. The reader works on bytes, splits on LF alone, and needs
 no CSV parser: it returns the intact lines of a time window as CSV for whichever parser the caller likes.
 It works while a process writes the segment: a last line without its LF is then not yet a line.
+
+`SegmentStream` reads a block at a time, so that memory does not grow with the file; `scan` is the same at once.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from gateway.clock import TEXT_LENGTH
 from gateway.log.line import LogColumn, header_line, id_checksum, is_intact
 from gateway.log.segment import UnreadableSegment, is_being_written, parse_name
 
+#: How much of a segment is read at once; a longer line is read whole nevertheless.
+BLOCK_BYTES = 8 << 20
 #: In the prediction log the time follows seq and a UUID of 36 characters.
 _TIME_BEHIND_FIRST_COMMA = 1 + 36 + 1
 
@@ -59,70 +63,152 @@ def scan(
     end: str | None = None,
     bytes_limit: int | None = None,
 ) -> SegmentScan:
-    """Read one segment.
+    """Read one segment at once; arguments and errors as for `SegmentStream`."""
+    stream = SegmentStream(path, columns, start=start, end=end, bytes_limit=bytes_limit)
+    data = b"".join([stream.header, *stream])
+    return SegmentScan(
+        path=path,
+        segment_id=stream.segment_id,
+        bytes_read=stream.bytes_read,
+        sha256=stream.sha256,
+        data=data,
+        rows=stream.rows,
+        rows_total=stream.rows_total,
+        damage=tuple(stream.damage),
+    )
+
+
+class SegmentStream:
+    """One pass over a segment in blocks.
+
+    Iterate once: each item is the intact lines inside the window of one block, each line with its LF, without
+    the header; never empty. The figures grow meanwhile and are complete when the iteration has ended.
 
     Args:
         path: the segment.
         columns: the log's columns; a segment written for others yields no rows and says so.
         start, end: keep rows with start <= time < end, both in the form of `gateway.clock`; the time is
             `timestamp` in the prediction log and `received_at` in the label log.
-        bytes_limit: read only this prefix, to see again what an earlier scan saw.
+        bytes_limit: read only this prefix, to see again what an earlier pass saw.
+        damage_listed_max: list only the first places of damage; `damaged` counts all.
+        block_bytes: how much to read at once.
+
+    Attributes:
+        header: the header line that the columns demand, whatever the file has.
+        bytes_read: length of the prefix read so far; `sha256` is its hash, in hexadecimal.
+        rows: intact lines inside the window; `rows_total` counts those outside too.
+        damage: in file order; `damaged` is how many there are.
 
     Raises:
-        UnreadableSegment: no segment, a newer format, or the file cannot be read.
+        UnreadableSegment: no segment, a newer format, or (while iterating) the file cannot be read.
     """
-    name = parse_name(path)
-    content = _read(path, bytes_limit)
-    expected = header_line(columns)
-    lines = content.split(b"\n")
-    tail = lines.pop()
-    offset = 0
-    damage: list[Damage] = []
-    kept: list[bytes] = []
-    rows_total = 0
-    time_of = _time_reader(columns)
-    first, last = _bound(start), _bound(end)
-    id_crc = id_checksum(name.segment_id)
-    # The id tells which header the segment was created with, so a damaged header costs no row.
-    foreign = name.header_crc != zlib.crc32(expected)
-    if foreign:
-        damage.append(Damage(0, "was written for other columns"))
-    for number, line in enumerate(lines):
-        if number == 0:
-            if line + b"\n" != expected and not foreign:
-                damage.append(Damage(0, "header is damaged"))
-        elif not is_intact(line, id_crc):
-            damage.append(Damage(offset, "checksum does not match"))
-        elif not foreign:
-            rows_total += 1
-            if (first is None or time_of(line) >= first) and (last is None or time_of(line) < last):
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[LogColumn],
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        bytes_limit: int | None = None,
+        damage_listed_max: int | None = None,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        name = parse_name(path)
+        self.path = path
+        self.segment_id = name.segment_id
+        self.header = header_line(columns)
+        self.bytes_read = 0
+        self.rows = 0
+        self.rows_total = 0
+        self.damage: list[Damage] = []
+        self.damaged = 0
+        self._hash = hashlib.sha256()
+        self._start, self._end = _bound(start), _bound(end)
+        self._bytes_limit = bytes_limit
+        self._damage_listed_max = damage_listed_max
+        self._block_bytes = block_bytes
+        self._id_crc = id_checksum(name.segment_id)
+        self._time_of = _time_reader(columns)
+        # The id tells which header the segment was created with, so a damaged header costs no row.
+        self._foreign = name.header_crc != zlib.crc32(self.header)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the prefix read so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._foreign:
+            self._found(0, "was written for other columns")
+        for content in self._whole_lines():
+            kept = self._intact(content)
+            self._hash.update(content)
+            self.bytes_read += len(content)
+            if kept:
+                self.rows += len(kept)
+                kept.append(b"")
+                yield b"\n".join(kept)
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        """The file in blocks that end with a line; the last one may end in a torn line."""
+        try:
+            with open(self.path, "rb") as stream:
+                # Ask before reading: a writer that dies in between leaves a cut line that the next pass reports.
+                live = is_being_written(stream.fileno())
+                size = os.fstat(stream.fileno()).st_size
+                left = size if self._bytes_limit is None else min(size, self._bytes_limit)
+                pieces: list[bytes] = []
+                while left and (block := stream.read(min(left, self._block_bytes))):
+                    left -= len(block)
+                    end = block.rfind(b"\n") + 1
+                    if end:
+                        pieces.append(block[:end])
+                        yield b"".join(pieces)
+                        pieces = []
+                    pieces.append(block[end:])
+        except OSError as error:
+            raise UnreadableSegment(self.path, f"cannot be read ({error.strerror})") from None
+        tail = b"".join(pieces)
+        if tail and not live:
+            yield tail
+
+    def _intact(self, content: bytes) -> list[bytes]:
+        """The intact lines of a block that lie inside the window; notes the others."""
+        offset, id_crc, foreign = self.bytes_read, self._id_crc, self._foreign
+        lines = content.split(b"\n")
+        tail = lines.pop()
+        if offset == 0 and lines:
+            header = lines.pop(0) + b"\n"
+            if header != self.header and not foreign:
+                self._found(0, "header is damaged")
+            offset = len(header)
+        kept = []
+        for line in lines:
+            if is_intact(line, id_crc):
                 kept.append(line)
-        offset += len(line) + 1
-    if tail:
-        damage.append(Damage(offset, "line is cut off"))
-    kept.insert(0, expected[:-1])
-    return SegmentScan(
-        path=path,
-        segment_id=name.segment_id,
-        bytes_read=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        data=b"\n".join(kept) + b"\n",
-        rows=len(kept) - 1,
-        rows_total=rows_total,
-        damage=tuple(damage),
-    )
+            else:
+                self._found(offset, "checksum does not match")
+            offset += len(line) + 1
+        if tail:
+            self._found(offset, "line is cut off")
+        if foreign:
+            return []
+        self.rows_total += len(kept)
+        return self._inside(kept)
 
+    def _inside(self, lines: list[bytes]) -> list[bytes]:
+        first, last, time_of = self._start, self._end, self._time_of
+        if first is not None:
+            lines = [line for line in lines if time_of(line) >= first]
+        if last is not None:
+            lines = [line for line in lines if time_of(line) < last]
+        return lines
 
-def _read(path: Path, bytes_limit: int | None) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            # Ask before reading: a writer that dies in between leaves a cut line that the next scan reports.
-            live = is_being_written(stream.fileno())
-            size = os.fstat(stream.fileno()).st_size
-            content = stream.read(size if bytes_limit is None else min(size, bytes_limit))
-    except OSError as error:
-        raise UnreadableSegment(path, f"cannot be read ({error.strerror})") from None
-    return content[: content.rfind(b"\n") + 1] if live else content
+    def _found(self, offset: int, reason: str) -> None:
+        self.damaged += 1
+        if self._damage_listed_max is None or len(self.damage) < self._damage_listed_max:
+            self.damage.append(Damage(offset, reason))
 
 
 def _bound(moment: str | None) -> bytes | None:

@@ -7,6 +7,8 @@ that stopped being trusted is renamed to `<prefix>-<id>.suspect.csv`, and keeps 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.files import fsync_dir, make_dirs, write_all
+from gateway.files import REAL, FileSystem, fsync_dir, make_dirs, write_all
 
 FORMAT_VERSION = 1
 _NAME = re.compile(r"(?P<prefix>[a-z_]+)-(?P<id>v(?P<version>\d+)-[^.]+)(?P<suspect>\.suspect)?\.csv")
@@ -70,30 +72,44 @@ def parse_name(path: Path) -> SegmentName:
     return SegmentName(match["prefix"], match["id"], int(parts["header_crc"], 16), match["suspect"] is not None)
 
 
-def create(folder: Path, prefix: str, header: bytes, now: float) -> OpenSegment:
+def create(folder: Path, prefix: str, header: bytes, now: float, files: FileSystem = REAL) -> OpenSegment:
     """Create a segment that holds its header, locked and durable, and return it open for appending.
 
     It is made under a temporary name and renamed when the header is on disk: nobody sees a segment without
-    a header. Raises OSError; then nothing but perhaps a `.tmp-` file is left.
+    a header. Raises OSError; then nothing is left, or what could not be removed: a `.tmp-` file or a segment
+    without rows.
     """
-    make_dirs(folder)
+    make_dirs(folder, files)
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     segment_id = f"v{FORMAT_VERSION}-{stamp}-{zlib.crc32(header):08x}-{secrets.token_hex(6)}"
     path = folder / f"{prefix}-{segment_id}.csv"
-    temporary = folder / f".tmp-{path.name}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    temporary = made = folder / f".tmp-{path.name}"
+    fd = files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
     try:
         # The lock says "somebody writes here". A kill frees it at once, however the process died.
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        write_all(fd, header)
-        os.fsync(fd)
-        temporary.rename(path)
-        fsync_dir(folder)
+        # A rename would replace a segment of the same id. There can be none that this does not see: whoever
+        # makes it holds the temporary name, which was free just now, until its own name stands there.
+        if path.exists() or suspect_path(path).exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        write_all(fd, header, files)
+        files.fsync(fd)
+        files.rename(temporary, path)
+        made = path
+        fsync_dir(folder, files)
     except BaseException:
-        os.close(fd)
-        temporary.unlink(missing_ok=True)
+        # Removed while it is locked: nobody can have sealed it.
+        with contextlib.suppress(OSError):
+            files.unlink(made)
+        with contextlib.suppress(OSError):
+            files.close(fd)
         raise
     return OpenSegment(fd, path, segment_id)
+
+
+def suspect_path(path: Path) -> Path:
+    """How a segment is called once it is not trusted any more. The id stays."""
+    return path.with_suffix(".suspect.csv")
 
 
 def is_being_written(fd: int) -> bool:

@@ -4,6 +4,9 @@ The first thread to find nobody committing leads: it takes everything queued, nu
 writes them with one write(2), syncs once, and hands the lead to the first thread that queued meanwhile.
 There is no timer and no extra thread: alone, a row waits for its own sync only.
 
+A segment that is full, or old, is closed and the next row begins another; whoever leads does that too, so a
+segment never changes hands. `tick` gives an idle writer the occasion.
+
 When the write or the sync fails, every row of that batch is refused, the segment is renamed `.suspect` and
 never touched again (after a failed fdatasync the next one succeeds although the data is gone), and the next
 append tries a new segment.
@@ -12,15 +15,19 @@ append tries a new segment.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway.files import write_all
+from gateway.files import REAL, FileSystem, write_all
 from gateway.log.line import id_checksum, seal_line
-from gateway.log.segment import LogError, OpenSegment, create
+from gateway.log.probe import WriteProbe
+from gateway.log.segment import LogError, OpenSegment, create, suspect_path
+
+log = logging.getLogger("gateway.log")
 
 
 class LogUnavailable(LogError):
@@ -36,7 +43,11 @@ class SegmentWriter:
         header: the header line, LF included.
         durable: wait for the disk (fdatasync) and not just for the kernel.
         timeout_seconds: how long `append` waits for the thread that commits for it.
+        bytes_max: a segment that would grow beyond this is closed first; only a single commit can exceed it.
+        age_seconds_max: a segment that was begun this long ago is closed.
         clock: seconds since the epoch, for the segments' names.
+        monotonic: seconds, for their age: a clock that is set must neither hold nor hurry a rotation.
+        files: the system calls.
     """
 
     def __init__(
@@ -47,22 +58,34 @@ class SegmentWriter:
         *,
         durable: bool = True,
         timeout_seconds: float = 10.0,
+        bytes_max: int = 64 * 1024**2,
+        age_seconds_max: float = 3600.0,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        files: FileSystem = REAL,
     ) -> None:
         self.folder = folder
         self._prefix = prefix
         self._header = header
         self._durable = durable
         self._timeout_seconds = timeout_seconds
+        self._bytes_max = bytes_max
+        self._age_seconds_max = age_seconds_max
         self._clock = clock
+        self._monotonic = monotonic
+        self._files = files
+        self._probe = WriteProbe(folder, timeout_seconds=timeout_seconds, monotonic=monotonic, files=files)
         self._mutex = threading.Lock()
         self._queue: list[_Ticket] = []
         self._led = False
         self._closed = False
         # Owned by whoever leads; no other thread touches them.
         self._segment: OpenSegment | None = None
+        self._inode = 0
         self._id_crc = 0
         self._seq = 0
+        self._bytes = 0
+        self._opened_at = 0.0
 
     def append(self, payloads: Sequence[bytes]) -> None:
         """Record rows, together and in this order; return once they are recorded.
@@ -88,12 +111,25 @@ class SegmentWriter:
             raise ticket.error
 
     def probe(self) -> None:
-        """Record nothing, but go the whole way: open a segment if none is open, and sync it.
+        """Write, sync and remove a small file where the segments are, at most once a second.
 
         Raises:
             LogUnavailable: a row could not be recorded now.
         """
-        self.append(())
+        fault = self._probe.fault()
+        if fault is not None:
+            raise LogUnavailable(fault)
+
+    def tick(self) -> None:
+        """Close the segment if it is old. For whoever has a moment every now and then; never waits for rows."""
+        ticket = _Ticket(())
+        with self._mutex:
+            # A writer that is at work sees to it by itself.
+            if self._led or self._closed:
+                return
+            self._queue.append(ticket)
+            self._led = True
+        self._lead(ticket)
 
     def close(self) -> None:
         """Let the rows under way finish, then close the segment. Later appends are refused."""
@@ -109,9 +145,7 @@ class SegmentWriter:
             last.turn.acquire()
             if last.leads:
                 self._lead(last)
-        if self._segment is not None:
-            os.close(self._segment.fd)
-            self._segment = None
+        self._close_segment()
 
     def _lead(self, own: _Ticket) -> None:
         with self._mutex:
@@ -135,37 +169,77 @@ class SegmentWriter:
                 heir.turn.release()
 
     def _commit(self, batch: list[_Ticket]) -> LogUnavailable | None:
+        payloads = [payload for ticket in batch for payload in ticket.payloads]
         try:
-            segment = self._segment or self._open()
-            payloads = [payload for ticket in batch for payload in ticket.payloads]
-            lines = [seal_line(seq, payload, self._id_crc) for seq, payload in enumerate(payloads, self._seq)]
-            if lines:
-                write_all(segment.fd, b"".join(lines))
-            if self._durable:
-                os.fdatasync(segment.fd)
-            if os.fstat(segment.fd).st_nlink == 0:
-                raise FileNotFoundError(f"{segment.path} was deleted while it was written")
-            self._seq += len(lines)
+            if payloads:
+                self._record(payloads)
+            elif self._is_old():
+                self._close_segment()
         except OSError as error:
-            self._abandon()
-            return LogUnavailable(f"cannot record in {self.folder}: {error.strerror or error}")
+            reason = error.strerror or str(error)
+            self._abandon(reason)
+            return LogUnavailable(f"cannot record in {self.folder}: {reason}")
+        except BaseException:
+            # How far it came is unknown, so the numbers may be taken and a line may be half there.
+            self._abandon("the committing thread was stopped")
+            raise
         return None
 
-    def _open(self) -> OpenSegment:
-        self._segment = create(self.folder, self._prefix, self._header, self._clock())
-        self._id_crc = id_checksum(self._segment.segment_id)
-        self._seq = 0
-        return self._segment
+    def _record(self, payloads: Sequence[bytes]) -> None:
+        segment = self._segment or self._open()
+        data = self._lines(payloads)
+        if self._seq and (self._is_old() or self._bytes + len(data) > self._bytes_max):
+            self._close_segment()
+            segment = self._open()
+            data = self._lines(payloads)
+        write_all(segment.fd, data, self._files)
+        if self._durable:
+            self._files.fdatasync(segment.fd)
+        # Writing to a file that was removed, or moved away with its folder, succeeds and records nothing here.
+        if segment.path.stat().st_ino != self._inode:
+            raise FileNotFoundError(f"{segment.path} was replaced while it was written")
+        self._seq += len(payloads)
+        self._bytes += len(data)
 
-    def _abandon(self) -> None:
+    def _lines(self, payloads: Sequence[bytes]) -> bytes:
+        return b"".join([seal_line(seq, payload, self._id_crc) for seq, payload in enumerate(payloads, self._seq)])
+
+    def _is_old(self) -> bool:
+        return self._segment is not None and self._monotonic() - self._opened_at >= self._age_seconds_max
+
+    def _open(self) -> OpenSegment:
+        segment = create(self.folder, self._prefix, self._header, self._clock(), self._files)
+        self._segment = segment
+        self._inode = os.fstat(segment.fd).st_ino
+        self._id_crc = id_checksum(segment.segment_id)
+        self._seq = 0
+        self._bytes = len(self._header)
+        self._opened_at = self._monotonic()
+        return segment
+
+    def _close_segment(self) -> None:
+        """Done with this segment; its lock goes with it, so that it can be sealed."""
         segment, self._segment = self._segment, None
         if segment is None:
             return
+        try:
+            self._files.close(segment.fd)
+        except OSError as error:
+            # Its rows were answered before, as durably as was asked for; there is nobody left to refuse.
+            log.error("closing %s failed: %s", segment.path, error.strerror)
+
+    def _abandon(self, reason: str) -> None:
+        """Trust this segment no more and say so by its name, while it is still locked. Never raises OSError."""
+        self._probe.forget()
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return
+        log.error("%s is not written any more: %s", segment.path, reason)
         # What cannot be renamed (a vanished or read-only folder) is left; its rows still check one by one.
         with contextlib.suppress(OSError):
-            segment.path.rename(segment.path.with_suffix(".suspect.csv"))
+            self._files.rename(segment.path, suspect_path(segment.path))
         with contextlib.suppress(OSError):
-            os.close(segment.fd)
+            self._files.close(segment.fd)
 
     def _give_up(self, ticket: _Ticket) -> None:
         """Stop waiting, unless the lead has come to this thread in the meantime."""

@@ -22,7 +22,7 @@ from gateway.serving.metrics import count_error
 from gateway.serving.model import Answers
 from gateway.serving.models import Models, ServedModel
 from gateway.serving.problems import Problem
-from gateway.serving.validation import Row
+from gateway.serving.validation import Label, Row
 from gateway.settings import GatewaySettings, Paths, load
 
 log = logging.getLogger("gateway.requests")
@@ -73,7 +73,7 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
         body = json_object(request, settings.body_bytes_max)
         name = body.get("model_name")
         served = g.served = models.find(name if isinstance(name, str) else None)
-        return _record_label(served, served.label_input.load(body))
+        return _record_labels(served, *served.label_input.labels(body))
 
     @app.get("/health")
     def health() -> Response:
@@ -143,19 +143,23 @@ def _record(served: ServedModel, rows: list[Row], answers: Answers, latency_ms: 
         raise Problem(problems.NOT_RECORDED, str(error)) from error
 
 
-def _record_label(served: ServedModel, label: dict[str, Any]) -> Response:
-    instance = label["instance"]
-    request_id = str(label["request_id"]) if "request_id" in label else None
-    client_id = label.get("client_id")
-    payload = served.label_encoder.encode(
-        request_id, client_id, instance, label["label"], label.get("observed_at"), g.timestamp
-    )
+def _record_labels(served: ServedModel, labels: list[Label], is_list: bool) -> Response:
+    """Put the labels on disk, all or none of them. Raises Problem when that fails."""
+    encode = served.label_encoder.encode
+    payloads = [
+        encode(label.request_id, label.client_id, label.instance, label.label, label.observed_at, g.timestamp)
+        for label in labels
+    ]
     try:
-        served.labels.append([payload])
+        served.labels.append(payloads)
     except LogUnavailable as error:
         raise Problem(problems.NOT_RECORDED, str(error)) from error
-    named = {"request_id": request_id} if request_id is not None else {"client_id": client_id}
-    return _json({"model_name": served.card.name, **named, "instance": instance, "received_at": g.timestamp})
+    head = {"model_name": served.card.name, "received_at": g.timestamp}
+    if is_list:
+        return _json({**head, "labels": len(labels)})
+    (label,) = labels
+    named = {"request_id": label.request_id} if label.request_id is not None else {"client_id": label.client_id}
+    return _json({**head, **named, "instance": label.instance})
 
 
 def _answer(card: ModelCard, answers: Answers, is_batch: bool) -> dict[str, Any]:

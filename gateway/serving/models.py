@@ -123,7 +123,7 @@ class Models:
         return Serving(wanted.default_model, models, failures)
 
     def watch(self) -> None:
-        """Start the thread that refreshes for as long as this worker lives."""
+        """Start the thread that refreshes, and rotates idle logs, for as long as this worker lives."""
         threading.Thread(target=self._watch, name="registry-watch", daemon=True).start()
 
     def unready(self) -> list[str]:
@@ -143,7 +143,7 @@ class Models:
     def close(self) -> None:
         """Stop watching and close the logs; rows under way are finished first."""
         self._stop.set()
-        for writer in self._writers.values():
+        for writer in self._all_writers():
             writer.close()
 
     def _watch(self) -> None:
@@ -153,6 +153,8 @@ class Models:
             except Exception:
                 # The edge of this thread: it must live as long as the worker.
                 log.exception("looking for a change in the registry failed")
+            for writer in self._all_writers():
+                writer.tick()
 
     def _load(self, name: str, version: str) -> ServedModel:
         model = LoadedModel.load(self._registry, name, version)
@@ -160,7 +162,9 @@ class Models:
         return ServedModel(
             model=model,
             input=PredictionInput(card, instances_max=settings.instances_max, text_length_max=settings.text_length_max),
-            label_input=LabelInput(card, text_length_max=settings.text_length_max),
+            label_input=LabelInput(
+                card, instances_max=settings.instances_max, text_length_max=settings.text_length_max
+            ),
             encoder=predictions.PredictionEncoder(card),
             label_encoder=labels.LabelEncoder(card),
             predictions=self._writer(
@@ -169,6 +173,10 @@ class Models:
             labels=self._writer(labels.folder(live, name), labels.PREFIX, header_line(labels.columns(card))),
             metrics=ModelMetrics(card),
         )
+
+    def _all_writers(self) -> list[SegmentWriter]:
+        # A copy: a request that looks at the registry may be adding one.
+        return list(self._writers.values())
 
     def _writer(self, folder: Path, prefix: str, header: bytes) -> SegmentWriter:
         key = (folder, header)
@@ -179,5 +187,7 @@ class Models:
                 header,
                 durable=self._settings.durability == "power",
                 timeout_seconds=self._settings.append_timeout_seconds,
+                bytes_max=self._settings.segment_bytes_max,
+                age_seconds_max=self._settings.segment_age_seconds,
             )
         return self._writers[key]

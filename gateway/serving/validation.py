@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -85,14 +86,28 @@ class PredictionInput:
         return [loaded[attribute] for attribute in self._attributes]
 
 
-class LabelInput:
-    """The input of /feedback for one model: which prediction, and what turned out to be true."""
+@dataclass(frozen=True)
+class Label:
+    """What turned out to be true of one prediction, named by exactly one of its two ids.
 
-    def __init__(self, card: ModelCard, *, text_length_max: int) -> None:
+    `label` is the class as text or a regression's value; `observed_at` as `gateway.clock` writes it.
+    """
+
+    request_id: str | None
+    client_id: str | None
+    instance: int
+    label: str | float
+    observed_at: str | None
+
+
+class LabelInput:
+    """Labels for one model: as /feedback gets them, or from a file."""
+
+    def __init__(self, card: ModelCard, *, instances_max: int, text_length_max: int) -> None:
         label = _RegressionLabel(required=True) if card.task == "regression" else _ClassLabelField(card, required=True)
+        self._instances_max = instances_max
         self._schema = Schema.from_dict(
             {
-                "model_name": _Text(text_length_max),
                 "request_id": fields.UUID(),
                 "client_id": _Text(text_length_max, validate=validate.Length(min=1)),
                 "instance": _Integer(load_default=0, validate=validate.Range(min=0)),
@@ -101,19 +116,60 @@ class LabelInput:
             }
         )(unknown=RAISE)
 
-    def load(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The validated label. Raises Problem with every fault."""
+    def labels(self, body: Mapping[str, Any]) -> tuple[list[Label], bool]:
+        """The validated labels of a request's body, and whether it was a list of them.
+
+        The body may have a `model_name` beside them.
+
+        Raises:
+            Problem: with every fault, each under its JSON pointer.
+        """
+        faults = []
+        if type(body.get("model_name", "")) is not str:
+            faults.append(Fault("/model_name", "must be a text"))
+        rest = {name: value for name, value in body.items() if name != "model_name"}
+        is_list = "labels" in rest
+        labels, more = self._list(rest) if is_list else self._split([self.load(rest)])
+        if faults + more:
+            raise _invalid(faults + more)
+        return labels, is_list
+
+    def load(self, item: Any, *prefix: str | int) -> Label | list[Fault]:
+        """One validated label, or everything that is wrong with it, under JSON pointers that begin with `prefix`."""
+        if not isinstance(item, dict):
+            return [Fault(pointer(*prefix), "must be an object with a label")]
         messages: Any = {}
         try:
-            loaded: dict[str, Any] = self._schema.load(body)
+            loaded: dict[str, Any] = self._schema.load(item)
         except ValidationError as error:
             messages, loaded = error.messages, {}
-        faults = list(_faults(messages))
-        if ("request_id" in body) == ("client_id" in body):
-            faults.append(Fault("", "name the prediction by exactly one of request_id and client_id"))
+        faults = list(_faults(messages, *prefix))
+        if ("request_id" in item) == ("client_id" in item):
+            faults.append(Fault(pointer(*prefix), "name the prediction by exactly one of request_id and client_id"))
         if faults:
-            raise _invalid(faults)
-        return loaded
+            return faults
+        return Label(
+            request_id=str(loaded["request_id"]) if "request_id" in loaded else None,
+            client_id=loaded.get("client_id"),
+            instance=loaded["instance"],
+            label=loaded["label"],
+            observed_at=loaded.get("observed_at"),
+        )
+
+    def _list(self, body: Mapping[str, Any]) -> tuple[list[Label], list[Fault]]:
+        items = body["labels"]
+        faults = [Fault(pointer(name), "is not known beside labels") for name in body if name != "labels"]
+        if not isinstance(items, list) or not items:
+            return [], [*faults, Fault("/labels", "must be a list of one or more objects")]
+        if len(items) > self._instances_max:
+            raise Problem(TOO_LARGE, f"{len(items)} labels; at most {self._instances_max} are accepted at once")
+        labels, more = self._split([self.load(item, "labels", index) for index, item in enumerate(items)])
+        return labels, faults + more
+
+    @staticmethod
+    def _split(loaded: list[Label | list[Fault]]) -> tuple[list[Label], list[Fault]]:
+        labels = [item for item in loaded if isinstance(item, Label)]
+        return labels, [fault for item in loaded if not isinstance(item, Label) for fault in item]
 
 
 def _field(feature: Feature, text_length_max: int) -> fields.Field[Any]:

@@ -54,6 +54,14 @@ def test_empty_ids_match_nothing() -> None:
     assert found.tolist() == [-1, -1]
 
 
+def test_an_instance_that_no_prediction_has_matches_nothing() -> None:
+    """A client may name any up to 2^53; it must not wrap round to somebody else's prediction."""
+    known = predictions(("r1", None, 0), ("r2", None, 1), ("r3", None, 0))
+    sent = [("r1", None, at, "yes", "t1") for at in (2**53, 2**52, 2, -1)]
+    sent += [(name, None, 2**53, "yes", "t1") for name in ("r2", "r3")]
+    assert newest_labels(known, labels(*sent)).tolist() == [-1, -1, -1]
+
+
 def test_the_newest_label_wins_whatever_the_order_of_files() -> None:
     """By the time it was received, then by position; whichever id it came by."""
     known = predictions(("r1", "c1", 0))

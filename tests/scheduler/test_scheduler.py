@@ -22,6 +22,7 @@ import scheduler
 from drift_engine import run_requests
 from gateway import heartbeat
 from gateway.clock import utc_text
+from gateway.log.settings import LogSettings
 from scheduler import Job, JobStatus, Scheduler, SchedulerSettings, read_status
 from tests.processes import is_gone
 from tests.tools import wait_until
@@ -292,6 +293,34 @@ def test_intervals_are_written_as_people_do(text: str, seconds: float) -> None:
     assert scheduler.parse_interval(text) == seconds
 
 
+def test_retention_has_a_job_only_where_the_operator_set_a_limit() -> None:
+    """Sealing comes before the drift run that reads what was sealed; nothing is deleted by default."""
+    settings = SchedulerSettings(interval_seconds=300.0)
+    assert [(job.name, job.every_seconds) for job in scheduler.jobs(settings, LogSettings())] == [
+        ("seal", 60.0),
+        ("drift", 300.0),
+    ]
+    limits = LogSettings(seal_interval_seconds=5.0, retention_bytes=10**9, reports_days=30)
+    assert [job.name for job in scheduler.jobs(settings, limits)] == ["seal", "expire", "expire reports", "drift"]
+
+
+def test_the_jobs_of_an_installation_run(tmp_path: Path) -> None:
+    """Each command exists and ends well where nothing is registered and nothing was logged."""
+    (tmp_path / "data" / "live").mkdir(parents=True)
+    environment = os.environ | {
+        "SENTINEL_PATHS_DATA": str(tmp_path / "data"),
+        "SENTINEL_PATHS_MODELS": str(tmp_path / "models"),
+        "SENTINEL_PATHS_REPORTS": str(tmp_path / "reports"),
+        "SENTINEL_LOG_RETENTION_DAYS": "30",
+        "SENTINEL_LOG_REPORTS_DAYS": "30",
+    }
+    done = subprocess.run([sys.executable, "scheduler.py", "--once"], cwd=ROOT, env=environment, timeout=60)
+    assert done.returncode == 0
+    assert {name: job.outcome for name, job in outcomes(tmp_path / "data" / "state").items()} == dict.fromkeys(
+        ("seal", "expire", "expire reports", "drift"), "ok"
+    )
+
+
 def test_help_names_the_options(tmp_path: Path) -> None:
     """--help works without any setup."""
     helped = cli(tmp_path, "--help")
@@ -324,7 +353,7 @@ def test_sigterm_stops_the_process_with_exit_code_0(tmp_path: Path) -> None:
 
 
 #: `scheduler.py` with another job than the drift run.
-DRIVER = "import sys, scheduler; scheduler.jobs = lambda _: (scheduler.Job('job', tuple(sys.argv[1:]), 60.0),);"
+DRIVER = "import sys, scheduler; scheduler.jobs = lambda *_: (scheduler.Job('job', tuple(sys.argv[1:]), 60.0),);"
 
 
 def driver(tmp_path: Path, code: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from gateway.clock import utc_text
 from gateway.log import predictions
-from gateway.log.reader import scan
+from gateway.log.reader import SegmentScan, SegmentStream, scan
 from gateway.log.segment import UnreadableSegment, create, segments
 from gateway.log.writer import SegmentWriter
 from tests.gateway.cards import NUMBERS_AND_TEXT, card
@@ -120,3 +122,55 @@ def test_rows_are_visible_while_the_writer_goes_on(tmp_path: Path) -> None:
         (path,) = segments(tmp_path, predictions.PREFIX)
         assert scan(path, COLUMNS).rows == count
     writer.close()
+
+
+def streamed(path: Path, block_bytes: int, **bounds: str | int) -> SegmentScan:
+    """A stream of small blocks, put together to what `scan` gives."""
+    stream = SegmentStream(path, COLUMNS, block_bytes=block_bytes, **bounds)  # type: ignore[arg-type]
+    data = b"".join([stream.header, *stream])
+    figures = (stream.bytes_read, stream.sha256, data, stream.rows, stream.rows_total, tuple(stream.damage))
+    return SegmentScan(path, stream.segment_id, *figures)
+
+
+def test_blocks_of_any_size_give_what_one_read_gives(segment: Path) -> None:
+    """Lines and damage do not depend on where a block ends, nor do bounds, prefixes and hashes."""
+    whole = segment.read_bytes()
+    rng = np.random.default_rng(1)
+    for case in range(60):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for offset in rng.integers(0, len(damaged), case % 4):
+            damaged[offset] ^= int(rng.integers(1, 256))
+        segment.write_bytes(damaged)
+        bounds = {"start": utc_text(1), "end": utc_text(3), "bytes_limit": len(damaged) - 7} if case % 3 == 2 else {}
+        expected = scan(segment, COLUMNS, **bounds)  # type: ignore[arg-type]
+        for block_bytes in (1, 7, 100, 333):
+            assert streamed(segment, block_bytes, **bounds) == expected
+
+
+def test_a_block_never_ends_inside_a_line(tmp_path: Path) -> None:
+    """Each item is CSV by itself, though its lines are longer than a block."""
+    path = segment_of(tmp_path, 50)
+    items = list(SegmentStream(path, COLUMNS, block_bytes=64))
+    assert len(items) == 50
+    assert all(item.endswith(b"\n") and item.count(b"\n") == 1 for item in items)
+
+
+def test_memory_is_that_of_a_block(tmp_path: Path) -> None:
+    """A segment of some megabytes is read in a fraction of its size."""
+    path = segment_of(tmp_path, 30_000)
+    stream = SegmentStream(path, COLUMNS, block_bytes=1 << 16)
+    tracemalloc.start()
+    rows = sum(item.count(b"\n") for item in stream)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == 30_000
+    assert peak < 600_000 < path.stat().st_size / 5
+
+
+def test_damage_is_counted_beyond_what_is_listed(segment: Path) -> None:
+    """A file of garbage does not become a list as long as itself."""
+    with open(segment, "ab") as stream:
+        stream.write(b"garbage\n" * 1000)
+    found = SegmentStream(segment, COLUMNS, damage_listed_max=3)
+    assert sum(item.count(b"\n") for item in found) == ROWS
+    assert (len(found.damage), found.damaged) == (3, 1000)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.logs import prediction_rows
+from tests.logs import label_rows, prediction_rows
 from tests.running import Answer, Place, request
 
 GOOD = {"x0": 0.1, "x1": -0.2, "x2": 3.0, "x3": 4.0, "x4": 5.0}
@@ -195,6 +195,12 @@ def test_an_unknown_model_is_404(port: int, path: str) -> None:
         ({"client_id": "a", "label": 1, "observed_at": "yesterday"}, {"/observed_at"}),
         ({"client_id": "a", "label": 1, "observed_at": "2026-01-01T00:00:00"}, {"/observed_at"}),
         ({"client_id": "a", "label": 1, "extra": 1}, {"/extra"}),
+        ({"client_id": "a", "label": 1, "model_name": 7}, {"/model_name"}),
+        ({"labels": []}, {"/labels"}),
+        ({"labels": {"client_id": "a", "label": 1}}, {"/labels"}),
+        ({"labels": [{"client_id": "a", "label": 1}], "label": 1, "model_name": 7}, {"/label", "/model_name"}),
+        ({"labels": [{"client_id": "a", "label": 1}, 3, {"label": 7}]}, {"/labels/1", "/labels/2", "/labels/2/label"}),
+        ({"labels": [{"client_id": "a", "label": 1, "model_name": "numbers"}]}, {"/labels/0/model_name"}),
     ],
 )
 def test_a_label_that_cannot_be_used_is_422(port: int, body: dict[str, Any], pointers: set[str]) -> None:
@@ -202,6 +208,16 @@ def test_a_label_that_cannot_be_used_is_422(port: int, body: dict[str, Any], poi
     document = problem(request(port, "POST", "/feedback", body))
     assert document["status"] == 422
     assert {error["pointer"] for error in document["errors"]} == pointers
+
+
+def test_a_wrong_label_in_a_list_keeps_the_others_out_too(served: Place) -> None:
+    """All or nothing: a client can send the list again when it is right, and too long a list is refused as such."""
+    right = {"client_id": "all-or-nothing", "label": 1}
+    assert problem(request(served.gateway_port, "POST", "/feedback", {"labels": [right, {}]}))["status"] == 422
+    many = b'{"labels":[' + b"0," * 10_000 + b"0]}"
+    assert problem(request(served.gateway_port, "POST", "/feedback", many))["status"] == 413
+    found = label_rows(served.paths.live, served.registry.resolve("numbers"))
+    assert "all-or-nothing" not in {row["client_id"] for row in found}
 
 
 def test_a_client_that_leaves_in_the_middle_harms_nobody(port: int) -> None:

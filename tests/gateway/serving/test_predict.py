@@ -116,8 +116,25 @@ def test_a_label_is_recorded_by_request_id_or_client_id(served: Place) -> None:
         for row in found
         if row["request_id"] == answer["request_id"]
     ] == [(0, "1", "2026-01-01T00:00:00.000000Z")]
-    (row,) = label_rows(served.paths.live, served.registry.resolve("mixed"))
+    (row,) = [
+        row for row in label_rows(served.paths.live, served.registry.resolve("mixed")) if row["client_id"] == "c-1"
+    ]
     assert (row["request_id"], row["client_id"], row["instance"], row["label"]) == (None, "c-1", 3, "no")
+
+
+def test_a_list_of_labels_is_recorded_together(served: Place) -> None:
+    """One answer for all of them, once all of them are on disk, in their order and with one time."""
+    items = [{"client_id": f"list-{number}", "instance": number, "label": "yes"} for number in range(200)]
+    answer = request(served.gateway_port, "POST", "/feedback", {"model_name": "mixed", "labels": items})
+    assert answer.status == 200
+    assert {name: answer.json[name] for name in ("model_name", "labels")} == {"model_name": "mixed", "labels": 200}
+    found = [
+        row
+        for row in label_rows(served.paths.live, served.registry.resolve("mixed"))
+        if (row["client_id"] or "").startswith("list-")
+    ]
+    assert [(row["client_id"], row["instance"]) for row in found] == [(f"list-{at}", at) for at in range(200)]
+    assert {row["received_at"] for row in found} == {answer.json["received_at"]}
 
 
 def test_models_describe_their_input(served: Place) -> None:
