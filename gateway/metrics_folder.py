@@ -12,10 +12,12 @@ the variable and calls `collect`.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +75,30 @@ _COLLECT_ATTEMPTS = 5
 
 class MetricsFolderError(Exception):
     """The folder cannot be used; the text is a sentence for the person at the terminal."""
+
+
+def take(folder: Path, wait_seconds: float) -> int:
+    """Make `folder` this gateway's own, for as long as the returned descriptor or a copy in a worker is open.
+
+    Raises:
+        MetricsFolderError: another gateway counts there and goes on doing so.
+        OSError: the lock cannot be made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_name(folder.name + ".lock")
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(fd)
+                raise MetricsFolderError(
+                    f"another gateway counts in {folder}; give this one a [paths] metrics of its own"
+                ) from None
+            time.sleep(0.1)
 
 
 def prepare(folder: Path) -> None:

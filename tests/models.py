@@ -10,7 +10,7 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
@@ -73,6 +73,15 @@ def register_regression(registry: Registry, folder: Path, name: str = "prices") 
         table["price"] = 3 * table["x0"] - table["x1"] + 10
     model = LinearRegression().fit(train[COLUMNS], train["price"])
     return _register(model, held_out.drop(columns="y"), "price", name, registry, folder)
+
+
+def register_counts(registry: Registry, folder: Path, name: str = "counts") -> ModelCard:
+    """A Poisson regression on one number, whose answers overflow far from its data."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x0": rng.random(300)})
+    table["count"] = rng.poisson(np.exp(table["x0"]))
+    model = PoissonRegressor().fit(table[["x0"]], table["count"])
+    return _register(model, table, "count", name, registry, folder)
 
 
 def _register(

@@ -19,16 +19,14 @@ from gateway.registry.columns import class_text
 from gateway.serving import problems
 from gateway.serving.body import json_object
 from gateway.serving.metrics import count_error
-from gateway.serving.model import Answers
+from gateway.serving.model import Answers, NoFiniteAnswer
 from gateway.serving.models import Models, ServedModel
-from gateway.serving.problems import Problem
-from gateway.serving.validation import Label, Row
+from gateway.serving.problems import Fault, Problem, pointer
+from gateway.serving.validation import Label, Row, is_client_id
 from gateway.settings import GatewaySettings, Paths, load
 
 log = logging.getLogger("gateway.requests")
 
-#: What a client may send as X-Request-ID and find again in the log as client_id.
-CLIENT_ID_LENGTH_MAX = 128
 #: Werkzeug's own refusals (no such path, wrong method), as our kinds.
 _HTTP_KINDS = {404: problems.NOT_FOUND, 405: problems.METHOD_NOT_ALLOWED, 413: problems.TOO_LARGE}
 
@@ -81,8 +79,9 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
 
     @app.get("/ready")
     def ready() -> Response:
-        reasons = models.unready()
-        return _json({"status": "unready" if reasons else "ready", "reasons": reasons}, 503 if reasons else 200)
+        reasons, failures = models.unready(), models.serving.failures
+        status = "unready" if reasons else "ready"
+        return _json({"status": status, "reasons": reasons, "failures": failures}, 503 if reasons else 200)
 
     @app.get("/models")
     def list_models() -> Response:
@@ -104,11 +103,19 @@ def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
     parsed = time.perf_counter()
     try:
         answers = served.model.answer(rows)
+    except NoFiniteAnswer as error:
+        raise Problem(
+            problems.INVALID,
+            "the model has no finite answer to these values",
+            [Fault(pointer("instances", row) if is_batch else "", "has no finite answer") for row in error.rows],
+        ) from error
     except Exception as error:
         # A model may raise anything on a row that it never met; that is its failure, not the client's.
         log.exception("model %s %s failed", served.card.name, served.card.version)
         raise Problem(problems.MODEL_FAILED, f"the model raised {type(error).__name__}") from error
     scored = time.perf_counter()
+    # From here to the log is one append: a drift run that waits a little finds every row of its window.
+    g.timestamp = utc_text(time.time())
     _record(served, rows, answers, latency_ms=(scored - g.started) * 1e3)
     response = _json(_answer(served.card, answers, is_batch))
     served.metrics.count_predictions(answers.recorded)
@@ -183,11 +190,9 @@ def _answer(card: ModelCard, answers: Answers, is_batch: bool) -> dict[str, Any]
 
 
 def _client_id() -> str | None:
-    """What the client sent as X-Request-ID, if it is printable ASCII of a sane length; else nothing."""
-    sent = request.headers.get("X-Request-ID")
-    if sent is None or len(sent) > CLIENT_ID_LENGTH_MAX or not (sent.isascii() and sent.isprintable()):
-        return None
-    return sent or None
+    """What the client sent as X-Request-ID, if it can be kept; else nothing."""
+    sent = request.headers.get("X-Request-ID", "")
+    return sent if is_client_id(sent) else None
 
 
 def _summary(card: ModelCard) -> dict[str, Any]:

@@ -14,6 +14,9 @@ _paths: Paths
 _settings: GatewaySettings
 _paths, _settings = load(Paths, GatewaySettings)
 
+#: Workers of a killed master live on for about a second; a gateway started right after it waits for them.
+TAKE_OVER_SECONDS = 10.0
+
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 threads = _settings.threads
@@ -47,8 +50,9 @@ logconfig_dict = {
 
 
 def when_ready(server: Any) -> None:
-    """Empty the metrics folder: the port is ours, so no other gateway counts there, and no worker runs yet."""
+    """Take the metrics folder and empty it: the port is ours by now, and no worker runs yet."""
     try:
+        server.sentinel_lock = metrics_folder.take(_paths.gateway_metrics, wait_seconds=TAKE_OVER_SECONDS)
         metrics_folder.prepare(_paths.gateway_metrics)
     except (metrics_folder.MetricsFolderError, OSError) as error:
         print(error, file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.registry import ModelCard, Registry
 from gateway.registry.artifact import check_file, load_verified
@@ -18,6 +19,14 @@ from gateway.serving.validation import Row
 
 #: How far an answer may be from the registered one: libraries of another build may round sums differently.
 CHECK_TOLERANCE = 1e-9
+
+
+class NoFiniteAnswer(Exception):
+    """The model answers some rows with NaN or infinity; `rows` are their positions."""
+
+    def __init__(self, rows: list[int]) -> None:
+        super().__init__(f"no finite answer to {len(rows)} rows")
+        self.rows = rows
 
 
 @dataclass(frozen=True)
@@ -59,14 +68,19 @@ class LoadedModel:
         return model
 
     def answer(self, rows: Sequence[Row]) -> Answers:
-        """Score n validated rows, n >= 1. Whatever the estimator raises comes through."""
+        """Score n validated rows, n >= 1.
+
+        Raises:
+            NoFiniteAnswer: for rows far from all that the model was fitted on.
+            Exception: whatever the estimator raises.
+        """
         X = self._matrix(rows)
         if self.card.task == "regression":
-            values = [float(value) for value in self._estimator.predict(X)]
+            values = _finite(self._estimator.predict(X)).tolist()
             return Answers(values, values)
         if not self.card.has_probabilities:
             return self._answers(self._indices_of(self._estimator.predict(X)))
-        probabilities = np.asarray(self._estimator.predict_proba(X), dtype=np.float64)
+        probabilities = _finite(self._estimator.predict_proba(X))
         if self.card.prediction_is_argmax:
             chosen = probabilities.argmax(axis=1).tolist()
         else:
@@ -116,6 +130,15 @@ class LoadedModel:
             f"{card.name} {card.version} does not answer as it did when it was registered ({what}); "
             f"it was registered with {', '.join(f'{name} {version}' for name, version in card.libraries.items())}"
         )
+
+
+def _finite(values: Any) -> NDArray[np.float64]:
+    """Answers as float64, shape (n,) or (n, classes). Raises NoFiniteAnswer."""
+    numbers = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        raise NoFiniteAnswer(np.flatnonzero(~finite.reshape(len(numbers), -1).all(axis=1)).tolist())
+    return numbers
 
 
 def _largest_gap(expected: Any, actual: Any) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from gateway.serving.validation import LabelInput, PredictionInput
 from gateway.settings import GatewaySettings, Paths
 
 log = logging.getLogger("gateway.models")
+
+#: How long a model that could not be loaded is left alone.
+RETRY_SECONDS = 30.0
+_NEVER = object()
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class Models:
         # Writers outlive a swap: a request that began with the old version still records there, and going
         # back to it goes on in the same segment.
         self._writers: dict[tuple[Path, bytes], SegmentWriter] = {}
-        self._mark: object = object()
+        self._mark: object = _NEVER
+        self._retry_at = 0.0
         self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self.serving = Serving()
@@ -89,21 +95,31 @@ class Models:
         raise Problem(UNKNOWN_MODEL, f"no model of that name serves; serving: {known}")
 
     def refresh(self) -> None:
-        """Bring what serves in line with the registry, if its pointer was replaced since the last look."""
-        if self._registry.serving_mark() == self._mark:
+        """Bring what serves in line with the registry, if its pointer was replaced since the last look.
+
+        What failed to load is tried again every now and then: a file may have been put back.
+        """
+        if not self._is_due(self._registry.serving_mark()):
             return
         with self._refreshing:
             # Asked before the pointer is read: a change in between is then found at the next look.
             mark = self._registry.serving_mark()
-            if mark != self._mark:
+            if self._is_due(mark):
                 self.serving = self._follow(self.serving)
                 self._mark = mark
+                self._retry_at = time.monotonic() + RETRY_SECONDS
+
+    def _is_due(self, mark: object) -> bool:
+        return mark != self._mark or (bool(self.serving.failures) and time.monotonic() >= self._retry_at)
 
     def _follow(self, current: Serving) -> Serving:
         try:
             wanted = self._registry.serving()
         except (RegistryError, OSError) as error:
             log.error("the serving pointer cannot be read, going on with what serves: %s", error)
+            return current
+        if current.models and not wanted.versions:
+            log.error("the serving pointer is gone or empty, going on with what serves")
             return current
         models: dict[str, ServedModel] = {}
         failures: dict[str, str] = {}
@@ -127,10 +143,17 @@ class Models:
         threading.Thread(target=self._watch, name="registry-watch", daemon=True).start()
 
     def unready(self) -> list[str]:
-        """Why this worker should get no requests; empty when it should. Tries to record for real."""
+        """Why this worker should get no requests; empty when it should. Tries to record for real.
+
+        A model that cannot be served is its own clients' problem, unless it is the default one or the only one.
+        """
         self.refresh()
         serving = self.serving
-        reasons = [f"model {name!r} cannot be served: {why}" for name, why in sorted(serving.failures.items())]
+        reasons = [
+            f"model {name!r} cannot be served: {why}"
+            for name, why in sorted(serving.failures.items())
+            if name not in serving.models and (name == serving.default_model or not serving.models)
+        ]
         if not serving.models and not reasons:
             reasons.append("no model is registered")
         for name, served in sorted(serving.models.items()):

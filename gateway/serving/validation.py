@@ -5,7 +5,7 @@ Types are exact. `"1.5"` is no number, `true` no integer, 3.0 is an integer as i
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +24,16 @@ INTEGER_MAX = 2**53
 #: Faults shown in one answer; a batch of thousands of wrong rows would otherwise be answered at length.
 FAULTS_SHOWN = 100
 
+#: What a client may send as X-Request-ID and find again in the log as client_id.
+CLIENT_ID_LENGTH_MAX = 128
+
 #: One validated row: values in the model's order, None where missing.
 Row = Sequence[Any]
+
+
+def is_client_id(text: str) -> bool:
+    """Whether a client's own id for a request is kept: printable ASCII of a sane length."""
+    return 0 < len(text) <= CLIENT_ID_LENGTH_MAX and text.isascii() and text.isprintable()
 
 
 class PredictionInput:
@@ -108,8 +116,8 @@ class LabelInput:
         self._instances_max = instances_max
         self._schema = Schema.from_dict(
             {
-                "request_id": fields.UUID(),
-                "client_id": _Text(text_length_max, validate=validate.Length(min=1)),
+                "request_id": fields.UUID(error_messages={"null": "must be a UUID", "invalid_uuid": "must be a UUID"}),
+                "client_id": _ClientId(CLIENT_ID_LENGTH_MAX),
                 "instance": _Integer(load_default=0, validate=validate.Range(min=0)),
                 "label": label,
                 "observed_at": _Moment(),
@@ -238,6 +246,14 @@ class _Text(_Exact):
         return value
 
 
+class _ClientId(_Text):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if not is_client_id(text):
+            raise ValidationError("must be what can be sent as X-Request-ID: printable ASCII, not empty")
+        return text
+
+
 class _Category(_Text):
     def __init__(self, categories: tuple[str, ...], length_max: int, **options: Any) -> None:
         super().__init__(length_max, **options)
@@ -280,7 +296,8 @@ class _ClassLabelField(_Exact):
 
 class _RegressionLabel(_Exact):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
-        if type(value) not in (int, float) or not math.isfinite(value):
+        # Compared, not converted: an integer of 400 digits is too large to ask whether it is finite.
+        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
             raise ValidationError("must be a finite number")
         return float(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import signal
 import threading
@@ -10,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.logs import prediction_rows
-from tests.models import register_numbers, register_regression
+from tests.models import register_counts, register_numbers, register_regression
 from tests.running import Place, gateway, request, started, wait_for
-from tests.tools import wait_until
+from tests.tools import free_port, wait_until
 
 ROW = {f"x{index}": 0.5 for index in range(5)}
 
@@ -61,7 +62,9 @@ def test_a_changed_artifact_is_not_served_and_the_others_are(place: Place) -> No
         assert refused.status == 503
         assert "SHA-256" in refused.json["detail"]
         assert "SHA-256" in request(place.gateway_port, "GET", "/models").json["failures"]["prices"]
-        assert request(place.gateway_port, "GET", "/ready").status == 503
+        ready = request(place.gateway_port, "GET", "/ready")
+        assert ready.status == 200
+        assert "SHA-256" in ready.json["failures"]["prices"]
 
 
 def test_no_disk_no_answer_and_readiness_follows(place: Place) -> None:
@@ -142,3 +145,36 @@ def test_a_metrics_folder_with_foreign_files_is_refused(place: Place) -> None:
     refused = place.run("-m", "gateway")
     assert refused.returncode == 2
     assert "thesis.txt" in refused.stderr
+
+
+def test_a_second_gateway_does_not_count_in_the_first_ones_folder(place: Place) -> None:
+    """On another port, but over the same data: it says so and ends, and the first one's counts stay."""
+    with gateway(place):
+        assert request(place.gateway_port, "POST", "/predict", ROW).status == 200
+        before = {path.name for path in place.paths.gateway_metrics.iterdir()}
+        second = dataclasses.replace(place, gateway_port=free_port()).run("-m", "gateway")
+        assert second.returncode == 2
+        assert "another gateway counts in" in second.stderr
+        assert before <= {path.name for path in place.paths.gateway_metrics.iterdir()}
+
+
+def test_a_registry_that_vanishes_does_not_stop_what_serves(place: Place) -> None:
+    """A file that is gone is a mistake of somebody's, not a wish to serve nothing."""
+    with gateway(place) as running:
+        (place.paths.models / "serving.json").rename(place.root / "elsewhere.json")
+        wait_until(lambda: "going on with what serves" in running.output(), 10, "the gateway to notice")
+        assert all(request(place.gateway_port, "POST", "/predict", ROW).status == 200 for _ in range(5))
+
+
+def test_an_answer_that_is_no_number_is_refused_and_not_logged(place: Place) -> None:
+    """A model far outside what it knows may answer infinity: that is a 422 with the row, and no line."""
+    card = register_counts(place.registry, place.root / "in")
+    with gateway(place):
+        path = "/models/counts/predict"
+        far, near = {"x0": 1e6}, {"x0": 1.0}
+        alone = request(place.gateway_port, "POST", path, far)
+        batch = request(place.gateway_port, "POST", path, {"instances": [near, far]})
+        assert (alone.status, batch.status) == (422, 422)
+        assert [error["pointer"] for error in batch.json["errors"]] == ["/instances/1"]
+        assert request(place.gateway_port, "POST", path, near).status == 200
+    assert len(prediction_rows(place.paths.live, card)) == 1

@@ -155,4 +155,4 @@ def test_models_describe_their_input(served: Place) -> None:
 def test_health_and_readiness(served: Place) -> None:
     """Alive and ready are two questions; both are yes here."""
     assert request(served.gateway_port, "GET", "/health").json == {"status": "ok"}
-    assert request(served.gateway_port, "GET", "/ready").json == {"status": "ready", "reasons": []}
+    assert request(served.gateway_port, "GET", "/ready").json == {"status": "ready", "reasons": [], "failures": {}}
