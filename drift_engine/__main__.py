@@ -27,13 +27,17 @@ from gateway.registry.card import UnknownModel
 from gateway.settings import InvalidSettings, Paths, load
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 75
+#: How long a person's run waits for another one of that model; the scheduler comes again by itself.
+LOCK_WAIT_SECONDS = 60.0
+_LOCK_POLL_SECONDS = 0.2
+_LOG = logging.getLogger(__name__)
 
 _EPILOG = """\
 exit codes:
   0   every run committed its result, whatever the verdict
   1   a run failed (a result that says so was committed), or its result could not be written
   2   usage, settings, or no such model
-  75  another run of the model is under way
+  75  another run of the model is under way; without --scheduled only after waiting 60 s for it
 
 Without --window and --since the window is the last 24 hours. Settings: section [drift] of sentinel.toml,
 or SENTINEL_DRIFT_... variables.
@@ -120,13 +124,17 @@ def _run_version(engine: Engine, name: str, version: str, asked: Window | None, 
     """One run under its lock. A version that cannot be run does not keep the others from running."""
     try:
         card = engine.registry.card(name, version)
-        with _lock(engine.paths.state / "locks" / f"drift-{name}-{version}.lock"):
+        path = engine.paths.state / "locks" / f"drift-{name}-{version}.lock"
+        with _lock(path, 0.0 if asked is None else LOCK_WAIT_SECONDS):
             return _run(engine, card, asked, quiet)
     except AlreadyRunning:
         print(f"another run of {name} {version} is under way", file=sys.stderr)
         return BUSY
-    except (OSError, RegistryError, ResultError) as error:
+    except (OSError, RegistryError) as error:
         print(f"{name} {version}: {error}", file=sys.stderr)
+        return FAILED
+    except Exception:  # noqa: BLE001 - the edge of the process: one model must not stop the others
+        _LOG.exception("the run of %s %s failed", name, version)
         return FAILED
 
 
@@ -144,7 +152,11 @@ def _run(engine: Engine, card: ModelCard, asked: Window | None, quiet: bool) -> 
 
 
 def _next_window(engine: Engine, card: ModelCard) -> Window | None:
-    latest = engine.store.latest(card.name, card.version)
+    try:
+        latest = engine.store.latest(card.name, card.version)
+    except ResultError:
+        # Like before the first run. The commit moves the pointer aside and says so.
+        latest = None
     return scheduled_window(time.time(), engine.settings.grace_seconds, latest)
 
 
@@ -156,18 +168,34 @@ def _with_progress(engine: Engine, card: ModelCard, window: Window, *, quiet: bo
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold the lock of one model version; the kernel frees it however the process ends. Raises AlreadyRunning."""
+def _lock(path: Path, wait_seconds: float) -> Iterator[None]:
+    """Hold the lock of one model version; the kernel frees it however the process ends.
+
+    Raises AlreadyRunning when another run still holds it after `wait_seconds`.
+    """
     make_dirs(path.parent)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(str(path)) from None
+        deadline = time.monotonic() + wait_seconds
+        waiting = False
+        while not _is_taken(fd):
+            if time.monotonic() >= deadline:
+                raise AlreadyRunning(str(path))
+            if not waiting:
+                print(f"another run is under way; waiting for it, {wait_seconds:g} s at most", file=sys.stderr)
+                waiting = True
+            time.sleep(_LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(fd)
+
+
+def _is_taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _worst(codes: Sequence[int]) -> int:

@@ -56,7 +56,8 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
     budget = settings.run_budget(window.kind == "scheduled")
     quality = judge_quality(card, reference.table, live.table, settings)
     inputs, answers = input_subjects(card, settings.importance_share), answer_subjects(card)
-    rows = Rows(current.rows, live.dropped, live.corrupt, reference.table.rows)
+    not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
+    rows = Rows(current.rows, live.dropped | not_judged, live.corrupt, reference.table.rows)
     if current.rows < settings.minimum_rows:
         reason: str | None = f"{current.rows} rows of {settings.minimum_rows} needed"
         judged = [unjudged(subjects, current, str(reason)) for subjects in (inputs, answers)]

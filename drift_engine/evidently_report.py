@@ -36,8 +36,8 @@ _TEST_NAMES = {
 class Comparison:
     """What is to be drawn: samples of both sides, and what was found on all rows.
 
-    `judged` are the inputs, then the answers; `reference_labelled` and `window_labelled` hold labelled rows
-    only, None where quality was not judged.
+    `judged` are the inputs, then the answers, of which those that moved most are drawn, `columns_max` at most;
+    `reference_labelled` and `window_labelled` hold labelled rows only, None where quality was not judged.
     """
 
     card: ModelCard
@@ -46,6 +46,7 @@ class Comparison:
     window: Table
     reference_labelled: Table | None
     window_labelled: Table | None
+    columns_max: int
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _attempt(
 
 
 def _draw_drift(comparison: Comparison, omitted: list[str]) -> list[Any]:
-    drawable = _drawable(comparison, omitted)
+    drawable = _most_moved(_drawable(comparison, omitted), comparison.columns_max, omitted)
     if not drawable:
         return []
     try:
@@ -125,6 +126,21 @@ def _drawable(comparison: Comparison, omitted: list[str]) -> list[tuple[Subject,
         else:
             found.append((subject, check))
     return found
+
+
+def _most_moved(
+    drawable: list[tuple[Subject, Check]], columns_max: int, omitted: list[str]
+) -> list[tuple[Subject, Check]]:
+    """The strongest `columns_max`, in their own order: a page of hundreds of plots takes minutes and shows nothing."""
+    if len(drawable) <= columns_max:
+        return drawable
+    left_out = len(drawable) - columns_max
+    omitted.append(
+        f"{left_out} of {len(drawable)} columns and answers: the {columns_max} that moved most are drawn "
+        "(plot_columns_max); the tables above have all of them"
+    )
+    ratios = np.array([-(check.drift_ratio or 0.0) for _, check in drawable])
+    return [drawable[place] for place in sorted(np.argsort(ratios, kind="stable")[:columns_max])]
 
 
 def _has_values(column: Any) -> bool:

@@ -28,29 +28,33 @@ _GROUPS_MAX = 1000
 
 @dataclass(frozen=True)
 class Quality:
-    """Both answers, and the rows they speak of: positions in the live table, oldest first."""
+    """Both answers, and the rows they speak of: positions in the live table, oldest first.
+
+    `not_finite`: labelled rows that no error can be computed of, since the model answered infinity or NaN.
+    """
 
     performance: Performance
     concept_drift: ConceptDrift
     rows: NDArray[np.int64]
+    not_finite: int = 0
 
 
 def judge_quality(card: ModelCard, reference: Table, live: Table, settings: DriftSettings) -> Quality:
     """Measure the newest labelled rows of `live`, which is in time order."""
-    labelled = labelled_rows(live)
+    labelled, not_finite = labelled_rows(live), _not_finite(live)
     newest = labelled[-settings.performance_rows :]
     ratio = len(labelled) / live.rows if live.rows else None
     if len(newest) < settings.labelled_rows_min:
         reason = f"{len(newest)} labelled rows of {settings.labelled_rows_min} needed"
         performance = Performance("insufficient_data", reason, len(newest), ratio, (), card.baseline)
-        return Quality(performance, _no_verdict(settings, reason), newest)
+        return Quality(performance, _no_verdict(settings, reason), newest, not_finite)
     rows = live.take(newest)
     # Numbers near the limits of a float overflow when squared or summed; such a figure is then left out.
     with np.errstate(all="ignore"):
         metrics = tuple(metric for metric in _measure(card, rows, settings.seed) if _is_finite(metric))
         concept_drift = _concept_drift(card, reference, rows, settings)
     performance = Performance("ok", None, len(newest), ratio, metrics, card.baseline)
-    return Quality(performance, concept_drift, newest)
+    return Quality(performance, concept_drift, newest, not_finite)
 
 
 def no_quality(card: ModelCard, settings: DriftSettings, reason: str) -> Quality:
@@ -68,6 +72,13 @@ def labelled_rows(table: Table) -> NDArray[np.int64]:
             return np.empty(0, dtype=np.int64)
         masks.append(np.isfinite(column.values) if isinstance(column, NumberColumn) else column.codes >= 0)
     return np.flatnonzero(masks[0] & masks[1])
+
+
+def _not_finite(table: Table) -> int:
+    label, answer = table.columns.get(LABEL), table.columns.get(PREDICTION)
+    if not isinstance(label, NumberColumn) or not isinstance(answer, NumberColumn):
+        return 0
+    return int(np.count_nonzero(np.isfinite(label.values) & ~np.isfinite(answer.values)))
 
 
 def _measure(card: ModelCard, rows: Table, seed: int) -> tuple[Metric, ...]:

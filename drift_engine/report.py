@@ -13,7 +13,7 @@ from markupsafe import Markup
 from drift_engine import evidently_report
 from drift_engine.findings import Subject
 from drift_engine.results.schema import ColumnFinding, Result
-from drift_engine.sentences import number, percent
+from drift_engine.sentences import better_or_worse, number, percent
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table
 from drift_engine.verdict import decisive, verdict
@@ -59,6 +59,7 @@ def _comparison(result: Result, card: ModelCard, samples: Samples) -> evidently_
         window=samples.window,
         reference_labelled=samples.reference_labelled,
         window_labelled=samples.window_labelled,
+        columns_max=int(result.config["plot_columns_max"]),
     )
 
 
@@ -88,7 +89,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "moment": moment, "decisive": decisive}
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "moment": moment,
+        "decisive": decisive,
+        "better_or_worse": better_or_worse,
+    }
     return environment
 
 

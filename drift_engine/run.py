@@ -88,7 +88,7 @@ class Engine:
         """Compare `window` with the reference of `card` and commit the result. The caller holds the run's lock.
 
         Raises:
-            OSError, ResultError: the result could not be written.
+            OSError: the result could not be written.
         """
         progress = progress or Silent()
         started, began = self.clock(), time.monotonic()

@@ -40,6 +40,16 @@ def describe(
     return "no change beyond chance", ""
 
 
+def better_or_worse(drop_percent: float) -> str:
+    """A drop of quality in words that need no sign; a rise of an error is a drop too.
+
+    >>> better_or_worse(5.24), better_or_worse(-1.3), better_or_worse(0.04)
+    ('5.2 % worse', '1.3 % better', 'unchanged')
+    """
+    size = f"{abs(drop_percent):.1f}"
+    return "unchanged" if size == "0.0" else f"{size} % {'worse' if drop_percent > 0 else 'better'}"
+
+
 def number(value: float) -> str:
     """A number for people: four significant digits, no exponent where it can be avoided.
 

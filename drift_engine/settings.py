@@ -25,7 +25,10 @@ class DriftSettings:
     )
     interval_seconds: float = setting(300.0, "time between scheduled runs; it divides the monthly budget", minimum=1)
     grace_seconds: float = setting(
-        5.0, "a scheduled window ends this long before now, so that lines being written are not missed", minimum=0
+        11.0,
+        "a scheduled window ends this long before now; more than the 10 s that the gateway may take to append a row, "
+        "so that none that is still being written falls behind the window",
+        minimum=0,
     )
     minimum_rows: int = setting(50, "fewest values of a column that its shape is judged on", minimum=20)
     psi_floor: float = setting(
@@ -46,6 +49,9 @@ class DriftSettings:
         5.0, "drop of quality, in percent of the baseline, that is tolerated", minimum=0, maximum=100
     )
     plot_sample_rows: int = setting(5000, "rows that the report's plots are drawn from, at most", minimum=100)
+    plot_columns_max: int = setting(
+        60, "columns and answers that the report's plots show, at most; those that moved most come first", minimum=1
+    )
     seed: int = setting(20261120, "seed of every sample and bootstrap", minimum=0)
 
     def run_budget(self, scheduled: bool) -> float:

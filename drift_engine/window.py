@@ -37,11 +37,12 @@ def adhoc_window(now: float, *, length: str | None, since: str | None, until: st
     """The window a person asked for: `length` before its end, or from `since`; it ends at `until`, or now.
 
     Never later than now: a window that claims the future would keep scheduled runs from ever ending later.
+    Never before 1970: no row is older.
     """
     if length is not None and since is not None:
         raise InvalidWindow("give --window or --since, not both")
     end = now if until is None else min(now, _moment(until))
-    start = end - duration_seconds(length or "24h") if since is None else _moment(since)
+    start = max(0.0, end - duration_seconds(length or "24h")) if since is None else _moment(since)
     if start >= end:
         raise InvalidWindow(f"the window would end ({utc_text(end)}) before it starts ({utc_text(start)})")
     return Window(utc_text(start), utc_text(end), "adhoc")
@@ -51,17 +52,21 @@ def scheduled_window(now: float, grace_seconds: float, latest: Latest | None) ->
     """The window of a scheduled run, or None while the one before it still covers all up to now.
 
     It starts where the last scheduled window ended, so that no row falls between two. Where that one gave no
-    verdict it is taken again, and grows until it does. It never reaches back more than 24 hours.
+    verdict it is taken again, and grows until it does. It never reaches back more than 24 hours. A pointer that
+    a clock ahead of this one wrote is not followed.
     """
     end = now - grace_seconds
     start = end - DAY_SECONDS
-    if latest is not None and latest.scheduled_from is not None:
+    if latest is not None and latest.scheduled_from is not None and not latest.is_ahead_of(now):
         start = max(start, parse_utc(latest.scheduled_from))
     return Window(utc_text(start), utc_text(end), "scheduled") if start < end else None
 
 
 def _moment(text: str) -> float:
+    """Seconds since the epoch, not before it."""
     try:
-        return parse_utc(text)
+        seconds = max(0.0, parse_utc(text))
+        utc_text(seconds)  # an offset may lead past the year 9999
+        return seconds
     except ValueError as error:
         raise InvalidWindow(f"{text!r} is not a moment ({error}); write 2026-11-20T15:00:00Z") from None

@@ -10,12 +10,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def utc_text(seconds: float) -> str:
-    """Seconds since the epoch as text.
+    """Seconds since the epoch as text. Raises ValueError outside of the years 1 to 9999.
 
     >>> utc_text(0.5)
     '1970-01-01T00:00:00.500000Z'
     """
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"{seconds!r} seconds since 1970 are no moment of the years 1 to 9999") from None
+    # isoformat pads the year to four digits, which strftime does not.
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_utc(text: str) -> float:

@@ -7,21 +7,33 @@ reports/<name>/<version>/latest.json    which run is the newest; replaced atomic
 ```
 A run that died before its commit leaves a folder without `result.json`, or one that `latest.json` does not
 name: the first is never listed, the second is a complete result that merely is not the latest.
+
+A pointer never stops a run: one that cannot be read, or that speaks of the future, is made anew from the results.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from drift_engine.results.schema import FORMAT_VERSION, Outcome, Result
-from gateway.files import make_dirs, write_atomically
+from drift_engine.results.schema import FORMAT_VERSION, Outcome, Result, Window
+from gateway.clock import parse_utc, utc_text
+from gateway.files import fsync_dir, make_dirs, write_atomically
 from gateway.registry.card import NAME_PATTERN, VERSION_PATTERN, check_name, check_version
 
 LATEST_FORMAT_VERSION = 1
+#: A pointer may be this far ahead of the clock: clocks are corrected, and those of two hosts differ.
+CLOCK_TOLERANCE_SECONDS = 300.0
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+#: What reading any bytes as JSON may raise. ValueError: msgspec's, a moment that is none, or bytes that are no UTF-8.
+_UNREADABLE = (OSError, ValueError, RecursionError)
+_LOG = logging.getLogger(__name__)
 
 
 class ResultError(Exception):
@@ -47,6 +59,11 @@ class Latest:
     scheduled_from: str | None
     format_version: int = LATEST_FORMAT_VERSION
 
+    def is_ahead_of(self, now: float) -> bool:
+        """Whether it was written by a clock ahead of `now`: no run ends later than it, until that moment comes."""
+        limit = utc_text(now + CLOCK_TOLERANCE_SECONDS)
+        return self.window_end > limit or (self.scheduled_from or "") > limit
+
 
 @dataclass(frozen=True)
 class RunPlace:
@@ -71,16 +88,18 @@ class ResultStore:
     def commit(self, result: Result, html: bytes, finished_at: float) -> Path:
         """Write a run: report, result, and the pointer: to it, if no committed run ends later. Raises OSError.
 
-        The caller holds the run lock, so that two runs of one version do not race for the pointer.
+        The caller holds the run lock, so that two runs of one version do not race for the pointer. `finished_at`
+        is now, by the caller's clock: a pointer that is ahead of it is replaced, an unreadable one moved aside.
         """
         home = self.folder(result.model_name, result.model_version)
         folder = home / result.run_id
         make_dirs(folder)
         write_atomically(folder / "report.html", html)
         write_atomically(folder / "result.json", encode_result(result))
-        latest = self.latest(result.model_name, result.model_version)
-        advanced = _advance(latest, result, finished_at)
-        if advanced != latest:
+        found = self._usable(result, finished_at)
+        before = found or self._rebuilt(home, result.run_id, finished_at)
+        advanced = _advance(before, result, finished_at)
+        if advanced != found:
             write_atomically(home / "latest.json", encode_latest(advanced))
         return folder
 
@@ -89,12 +108,13 @@ class ResultStore:
         path = self.folder(name, version) / "latest.json"
         try:
             latest = msgspec.json.decode(path.read_bytes(), type=Latest)
+            if latest.format_version > LATEST_FORMAT_VERSION:
+                raise ResultError(f"{path}: format version {latest.format_version} is newer than this program")
+            _check_moments(latest.window_start, latest.window_end, latest.scheduled_from)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except _UNREADABLE as error:
             raise ResultError(f"{path}: {error}") from None
-        if latest.format_version > LATEST_FORMAT_VERSION:
-            raise ResultError(f"{path}: format version {latest.format_version} is newer than this program")
         return latest
 
     def result(self, name: str, version: str, run_id: str) -> Result:
@@ -115,6 +135,39 @@ class ResultStore:
         ]
         return sorted(found, key=lambda run: (run.run_id, run.model_name, run.model_version), reverse=True)
 
+    def _usable(self, result: Result, now: float) -> Latest | None:
+        """The pointer that stands; None where there is none, or none to go by: the log says what becomes of it."""
+        path = self.folder(result.model_name, result.model_version) / "latest.json"
+        try:
+            latest = self.latest(result.model_name, result.model_version)
+        except ResultError as error:
+            aside = path.with_name(f"{path.name}.damaged-{result.run_id}")
+            path.rename(aside)
+            fsync_dir(path.parent)
+            _LOG.warning("%s; it is kept as %s and made anew from the results", error, aside.name)
+            return None
+        if latest is not None and latest.is_ahead_of(now):
+            _LOG.warning(
+                "%s speaks of the future (%s): a clock was ahead; it is made anew from the results",
+                path,
+                max(latest.window_end, latest.scheduled_from or ""),
+            )
+            return None
+        return latest
+
+    def _rebuilt(self, home: Path, without: str, now: float) -> Latest | None:
+        """The pointer as the complete runs in `home` have it, but for one run and for those of the future."""
+        limit = utc_text(now + CLOCK_TOLERANCE_SECONDS)
+        heads = [
+            head
+            for head in (_read_head(path) for path in home.glob("*/result.json") if path.parent.name != without)
+            if head is not None and head.window.end <= limit
+        ]
+        heads.sort(key=lambda head: (head.window.end, head.run_id), reverse=True)
+        # What the exporter could not read is no run to point at.
+        newest = next((head for head in heads if _is_readable(home / head.run_id / "result.json")), None)
+        return None if newest is None else _pointer_to(newest, heads)
+
 
 def encode_result(result: Result) -> bytes:
     """The bytes of `result.json`, indented for people. Every figure in it is finite; what is unknown is None."""
@@ -134,7 +187,7 @@ def read_result(path: Path) -> Result:
         if version > FORMAT_VERSION:
             raise ResultError(f"{path}: format version {version} is newer than this program's {FORMAT_VERSION}")
         return msgspec.json.decode(data, type=Result)
-    except (OSError, msgspec.MsgspecError) as error:
+    except _UNREADABLE as error:
         raise ResultError(f"{path}: {error}") from None
 
 
@@ -143,11 +196,69 @@ class _Envelope:
     format_version: int
 
 
+@dataclass(frozen=True)
+class _Head:
+    """Of a `result.json` what a pointer is made from; the rest is not decoded."""
+
+    run_id: str
+    outcome: Outcome
+    window: Window
+    finished_at: str
+
+
+def _read_head(path: Path) -> _Head | None:
+    """None for a result that is damaged, or lies in another run's folder."""
+    try:
+        head = msgspec.json.decode(path.read_bytes(), type=_Head)
+        _check_moments(head.window.start, head.window.end, head.finished_at)
+    except _UNREADABLE:
+        return None
+    return head if head.run_id == path.parent.name else None
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        read_result(path)
+    except ResultError:
+        return False
+    return True
+
+
+def _pointer_to(newest: _Head, heads: Sequence[_Head]) -> Latest:
+    """`heads`: newest first."""
+    last_ok = next((head for head in heads if head.outcome == "ok"), None)
+    scheduled = next((head for head in heads if head.window.kind == "scheduled"), None)
+    return Latest(
+        run_id=newest.run_id,
+        outcome=newest.outcome,
+        window_start=newest.window.start,
+        window_end=newest.window.end,
+        finished_at=parse_utc(newest.finished_at),
+        last_ok_run_id=last_ok.run_id if last_ok else None,
+        last_ok_finished_at=parse_utc(last_ok.finished_at) if last_ok else None,
+        scheduled_from=_next_start(scheduled.outcome, scheduled.window) if scheduled else None,
+    )
+
+
+def _check_moments(*moments: str | None) -> None:
+    """Raises ValueError for a text that is no moment, or not in the form of `gateway.clock`, which sorts by time."""
+    for text in moments:
+        if text is None:
+            continue
+        if not _MOMENT.fullmatch(text):
+            raise ValueError(f"{text[:40]!r} is not a moment like 2026-11-20T15:11:39.123456Z")
+        parse_utc(text)
+
+
 def _scheduled_from(latest: Latest | None, result: Result) -> str | None:
     if result.window.kind == "adhoc":
         return latest.scheduled_from if latest else None
+    return _next_start(result.outcome, result.window)
+
+
+def _next_start(outcome: Outcome, window: Window) -> str:
     # Rows of a window without a verdict are judged again together with later ones.
-    return result.window.end if result.outcome == "ok" else result.window.start
+    return window.end if outcome == "ok" else window.start
 
 
 def _advance(latest: Latest | None, result: Result, finished_at: float) -> Latest:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from drift_engine.__main__ import AlreadyRunning, _lock, main
 from drift_engine.results import ResultStore
-from gateway.clock import utc_text
+from drift_engine.results.store import encode_latest
+from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs
 from gateway.log import labels, predictions
 from gateway.log.line import header_line
@@ -26,17 +28,27 @@ from tests.models import COLUMNS, number_table, register_numbers
 ROOT = Path(__file__).resolve().parents[2]
 
 
+LONG_AGO = ("--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z")
+
+
+def environment_of(root: Path) -> dict[str, str]:
+    """Everything under `root`."""
+    return {f"SENTINEL_PATHS_{name.upper()}": str(root / name) for name in ("data", "models", "reports")}
+
+
+def lock_path(root: Path, card: ModelCard) -> Path:
+    """The lock of a model's runs, its folder made."""
+    path = root / "data" / "state" / "locks" / f"drift-{card.name}-{card.version}.lock"
+    make_dirs(path.parent)
+    return path
+
+
 def run(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command over the files under `root`."""
-    paths = {
-        "SENTINEL_PATHS_DATA": str(root / "data"),
-        "SENTINEL_PATHS_MODELS": str(root / "models"),
-        "SENTINEL_PATHS_REPORTS": str(root / "reports"),
-    }
     return subprocess.run(
         [sys.executable, "-m", "drift_engine", *arguments],
         cwd=ROOT,
-        env=os.environ | paths | environment,
+        env=os.environ | environment_of(root) | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -152,15 +164,40 @@ def test_a_failed_run_commits_its_reason_and_exits_1(registered: tuple[Path, Mod
 
 
 def test_two_runs_of_one_model_exclude_each_other(registered: tuple[Path, ModelCard]) -> None:
-    """The second says so and exits 75."""
+    """The scheduler's says so and exits 75 at once; it comes again."""
     root, card = registered
-    path = root / "data" / "state" / "locks" / f"drift-{card.name}-{card.version}.lock"
-    make_dirs(path.parent)
-    with open(path, "w") as stream:
+    with open(lock_path(root, card), "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        done = run(root, "run")
+        done = run(root, "run", "--scheduled")
     assert done.returncode == 75
     assert "under way" in done.stderr
+    assert "waiting" not in done.stderr
+
+
+def test_a_persons_run_waits_for_the_one_under_way(registered: tuple[Path, ModelCard]) -> None:
+    """And says so; it runs once the other has ended."""
+    root, card = registered
+    command = [sys.executable, "-m", "drift_engine", "run", "--quiet", *LONG_AGO]
+    with open(lock_path(root, card), "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environment_of(root), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        said = process.stderr.readline()
+    out, _ = process.communicate(timeout=120)
+    assert b"waiting for it, 60 s at most" in said
+    assert process.returncode == 0
+    assert out.startswith(f"{card.name} {card.version} not enough data".encode())
+
+
+def test_waiting_for_another_run_has_an_end(tmp_path: Path) -> None:
+    """Then it is under way still."""
+    path = tmp_path / "drift.lock"
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning), _lock(path, 0.3):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -168,6 +205,7 @@ def test_two_runs_of_one_model_exclude_each_other(registered: tuple[Path, ModelC
     [
         (("run", "--name", "nobody"), "no model named 'nobody'"),
         (("run", "--window", "yesterday"), "not a duration"),
+        (("run", "--since", "9999-12-31T23:59:59-23:00"), "not a moment"),
         (("run", "--scheduled", "--window", "1h"), "leave out --window"),
         (("run", "--version", "1"), "--version needs --name"),
         ((), "required"),
@@ -211,9 +249,8 @@ def test_help_names_the_exit_codes() -> None:
 def test_a_killed_run_leaves_nothing_by_halves(registered: tuple[Path, ModelCard], delay: float) -> None:
     """kill -9 while it reads, computes, draws or writes: the pointer stays whole, and the next run works."""
     root, card = registered
-    paths = {f"SENTINEL_PATHS_{name.upper()}": str(root / name) for name in ("data", "models", "reports")}
     command = [sys.executable, "-m", "drift_engine", "run", "--quiet"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | paths, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment_of(root), stdout=subprocess.DEVNULL)
     try:
         process.wait(timeout=delay)
     except subprocess.TimeoutExpired:
@@ -245,3 +282,48 @@ def test_a_version_that_cannot_be_run_does_not_stop_the_others(registered: tuple
     assert done.returncode == 1
     assert "absent 1: no model" in done.stderr
     assert done.stdout.startswith(f"{card.name} {card.version} not enough data")
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"from the future"])
+def test_a_pointer_that_cannot_be_followed_stops_no_scheduled_run(
+    registered: tuple[Path, ModelCard], content: bytes
+) -> None:
+    """The run takes the last 24 hours, says in one line what it did, and the next one follows the pointer again."""
+    root, card = registered
+    store = store_of(root)
+    pointer = store.folder(card.name, card.version) / "latest.json"
+    if content == b"from the future":
+        assert run(root, "run", "--quiet", *LONG_AGO).returncode == 0
+        found = store.latest(card.name, card.version)
+        assert found is not None
+        content = encode_latest(replace(found, scheduled_from="2090-01-01T00:00:00.000000Z"))
+    make_dirs(pointer.parent)
+    pointer.write_bytes(content)
+    done = run(root, "run", "--scheduled", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    newest = store.runs()[0]
+    window = store.result(card.name, card.version, newest.run_id).window
+    assert parse_utc(window.end) - parse_utc(window.start) == pytest.approx(86400, abs=0.001)
+    latest = store.latest(card.name, card.version)
+    assert latest is not None
+    assert latest.run_id == newest.run_id
+
+
+def test_whatever_one_model_raises_the_others_run(
+    registered: tuple[Path, ModelCard], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even a fault of the program: it is logged, and that model's run has failed."""
+    root, card = registered
+
+    def fault(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    for name, value in environment_of(root).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("drift_engine.__main__._versions", lambda *_: [("first", "1"), (card.name, card.version)])
+    monkeypatch.setattr(Registry, "card", fault)
+    assert main(["run", "--quiet"]) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the run of {name} {version} failed" for name, version in (("first", "1"), (card.name, card.version))
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,52 @@ def test_the_page_runs_no_value_and_asks_for_nothing(tmp_path: Path) -> None:
                 assert "Classification Model Performance" in page.text
             if name == "regression":
                 assert "Regression Model Performance" in page.text
+
+
+def test_on_a_phone_nothing_is_cut_off(tmp_path: Path) -> None:
+    """At 390 px the page is no wider than the screen, and the alerts are read without scrolling."""
+    committed = drifted_run(tmp_path, labelled_rows_min=10)
+    assert committed.result.alerts
+    measure = """
+        const wide = [...document.querySelectorAll('.sentinel .scroll')].filter(
+            box => box.querySelector('.cols') && box.clientWidth && box.scrollWidth > box.clientWidth + 1);
+        return [document.querySelector('.sentinel').scrollWidth, wide.length,
+                document.querySelectorAll('.sentinel .alerts .says').length];
+    """
+    with browser(tmp_path / "profile") as chromium:
+        page = chromium.open("about:blank")
+        size = {"width": 390, "height": 1200, "deviceScaleFactor": 1, "mobile": True}
+        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        page = chromium.open(committed.report.as_uri())
+        width, cut_off, alerts = page.driver.execute_script(measure)
+        page.screenshot(tmp_path / "phone.png")
+    assert width <= 390
+    assert cut_off == 0
+    assert alerts >= 1
+
+
+def test_of_very_many_columns_the_strongest_are_drawn(tmp_path: Path) -> None:
+    """As many as the setting says; the others are counted, and stay in our own tables."""
+    committed = drifted_run(tmp_path, plot_columns_max=3)
+    html = committed.report.read_text()
+    findings = (*committed.result.data_drift.columns, *committed.result.prediction_drift.findings)
+    # The window has no value of "noise": it cannot be drawn anyhow.
+    drawable = [finding for finding in findings if finding.column != "noise"]
+    by_ratio = sorted(drawable, key=lambda finding: -(finding.drift_ratio or 0))
+    strongest = {finding.column for finding in by_ratio[:3]}
+    assert {row["column_name"] for row in evidently_rows(html)} == strongest
+    assert f"{len(drawable) - 3} of {len(drawable)} columns and answers: the 3 that moved most are drawn" in html
+    summary = html[html.index("<body>") : html.index('<div id="root_')]
+    assert all(f"<b>{finding.column}</b>" in summary for finding in findings)
+
+
+def test_the_quality_tile_says_which_way_is_good(tmp_path: Path) -> None:
+    """A rise of an error reads as a drop of accuracy does."""
+    run = plain_result()
+    concept = replace(run.concept_drift, metric="mae", drop_percent=7.5)
+    assert ">7.5 % worse<" in report_page(replace(run, concept_drift=concept), binary_card(), None)
+    better = replace(concept, metric="accuracy", drop_percent=-2.0)
+    assert ">2.0 % better<" in report_page(replace(run, concept_drift=better), binary_card(), None)
 
 
 def regression_run(root: Path) -> Committed:

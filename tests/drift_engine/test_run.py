@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,33 @@ def test_absurd_labels_of_a_regression_give_no_absurd_figures(tmp_path: Path, la
     committed = made.run()
     assert committed.result.outcome == "ok", committed.result.reason
     assert read_result(committed.folder / "result.json") == committed.result
+
+
+@pytest.mark.parametrize("answer", [float("inf"), float("-inf"), float("nan")])
+def test_labelled_answers_that_are_not_finite_are_counted(tmp_path: Path, answer: float) -> None:
+    """No error can be computed of them: they are told as left out, and the others are measured."""
+    made = Scenario(tmp_path, regression_card())
+    made.reference({**rows(1000, 1), "label": [0.5] * 1000})
+    found = rows(300, 3)
+    found["score"] = [answer] * 40 + found["score"][40:]
+    made.label(made.log(found)[:250], [0.5] * 250)
+    committed = made.run()
+    assert committed.result.rows.dropped == {"not finite answer": 40}
+    assert committed.result.rows.read == 300
+    assert committed.result.performance.labelled_rows == 210
+    assert "40 left out (not finite answer)" in report_of(committed)
+
+
+def test_a_fifo_among_the_segments_is_damage_and_hangs_no_run(tmp_path: Path) -> None:
+    """Named in the result, the other files read."""
+    made = scenario(tmp_path)
+    made.log(rows(100, 2))
+    folder = predictions.folder(made.paths.live, made.card.name, made.card.version)
+    name = parse_name(next(folder.iterdir()))
+    os.mkfifo(folder / f"{name.prefix}-{name.segment_id[:-12]}{'0' * 12}.csv")
+    result = made.run().result
+    assert result.rows.read == 100
+    assert [place.reason for file in result.inputs for place in file.corrupt] == ["is no regular file"]
 
 
 def test_late_labels_of_earlier_rows_count_for_a_short_window(tmp_path: Path) -> None:

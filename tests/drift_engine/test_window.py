@@ -8,13 +8,14 @@ from drift_engine.results.store import Latest
 from drift_engine.settings import DriftSettings
 from drift_engine.window import InvalidWindow, adhoc_window, duration_seconds, scheduled_window
 from gateway.clock import parse_utc, utc_text
+from gateway.settings import GatewaySettings
 
 NOW = 1_795_186_800.0
 
 
-def latest(scheduled_from: float | None) -> Latest:
+def latest(scheduled_from: float | None, window_end: float = NOW - 1e6) -> Latest:
     """A pointer that says where the next scheduled window starts."""
-    start, end = utc_text(NOW - 2e6), utc_text(NOW - 1e6)
+    start, end = utc_text(NOW - 2e6), utc_text(window_end)
     return Latest(
         "run", "ok", start, end, NOW, None, None, None if scheduled_from is None else utc_text(scheduled_from)
     )
@@ -53,6 +54,21 @@ def test_a_window_never_ends_in_the_future() -> None:
 
 
 @pytest.mark.parametrize(
+    ("length", "since"),
+    [
+        ("9999999w", None),
+        ("9" * 400 + "w", None),
+        (None, "0001-01-01T00:00:00+23:00"),
+        (None, "0500-01-01T00:00:00Z"),
+        (None, "1969-12-31T23:59:59Z"),
+    ],
+)
+def test_a_window_never_starts_before_1970(length: str | None, since: str | None) -> None:
+    """Whoever asks for everything gets everything."""
+    assert adhoc_window(NOW, length=length, since=since, until=None).start == "1970-01-01T00:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
     ("length", "since", "until"),
     [
         ("1h", "2026-11-20T10:00:00Z", None),
@@ -60,6 +76,8 @@ def test_a_window_never_ends_in_the_future() -> None:
         (None, "yesterday", None),
         (None, "2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
         (None, "2030-01-01T00:00:00Z", None),
+        (None, "9999-12-31T23:59:59-23:00", None),
+        (None, None, "0001-01-01T00:00:00+23:00"),
     ],
 )
 def test_senseless_windows_are_refused(length: str | None, since: str | None, until: str | None) -> None:
@@ -87,9 +105,23 @@ def test_a_scheduled_window_reaches_back_a_day_at_most() -> None:
         assert parse_utc(window.start) == NOW - 5 - 86400
 
 
+@pytest.mark.parametrize("pointer", [latest(NOW + 301), latest(NOW - 300, window_end=NOW + 301)])
+def test_a_pointer_that_a_clock_ahead_wrote_is_not_followed(pointer: Latest) -> None:
+    """Or no run would come before that moment does."""
+    window = scheduled_window(NOW, 11, pointer)
+    assert window is not None
+    assert (parse_utc(window.start), parse_utc(window.end)) == (NOW - 11 - 86400, NOW - 11)
+
+
 def test_nothing_to_do_while_the_last_window_covers_now() -> None:
-    """After the clock went back."""
+    """After the clock went back a little."""
     assert scheduled_window(NOW, 5, latest(NOW)) is None
+    assert scheduled_window(NOW, 5, latest(NOW + 299)) is None
+
+
+def test_the_default_grace_outlasts_an_append() -> None:
+    """A row has its time before it is written, and the gateway gives up writing after 10 s."""
+    assert DriftSettings().grace_seconds > GatewaySettings().append_timeout_seconds
 
 
 def test_the_monthly_budget_is_divided_by_the_runs_of_a_month() -> None:

@@ -174,3 +174,15 @@ def test_damage_is_counted_beyond_what_is_listed(segment: Path) -> None:
     found = SegmentStream(segment, COLUMNS, damage_listed_max=3)
     assert sum(item.count(b"\n") for item in found) == ROWS
     assert (len(found.damage), found.damaged) == (3, 1000)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    """A FIFO or a folder named like a segment: nobody waits for a writer that never comes."""
+    name = segment_of(tmp_path, 1).name
+    fifo, folder = tmp_path / "fifo" / name, tmp_path / "folder" / name
+    fifo.parent.mkdir()
+    os.mkfifo(fifo)
+    folder.mkdir(parents=True)
+    for path in (fifo, folder):
+        with pytest.raises(UnreadableSegment, match="is no regular file"):
+            scan(path, COLUMNS)
