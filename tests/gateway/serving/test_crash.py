@@ -12,7 +12,7 @@ from tests.models import register_numbers
 from tests.running import Place, Running, gateway
 from tests.tools import wait_until
 
-KILLS = 30
+KILLS = 50
 CLIENTS = 6
 SEED = 20261120
 
@@ -24,7 +24,7 @@ def worker_pids(running: Running) -> list[int]:
 
 
 def test_thirty_killed_workers_lose_no_acknowledged_row(tmp_path: Path) -> None:
-    """Answered implies logged, over 30 random kills and small segments; what is extra was sent and not answered."""
+    """Answered implies logged, over 50 random kills and small segments; what is extra was sent and not answered."""
     place = Place(tmp_path, settings={"SENTINEL_GATEWAY_SEGMENT_BYTES_MAX": "4096"})
     card = register_numbers(place.registry, tmp_path / "in")
     rng = random.Random(SEED)
