@@ -66,7 +66,7 @@ def test_bank_marketing(place: Place, shared_data: Callable[[str], Path]) -> Non
 
     # The scheduler runs it this time, asked over HTTP through the exporter, as the report page would.
     with started(place, "scheduler.py", "--interval", "1h"):
-        wait_until(lambda: latest(place, "bank").run_id != before.run_id, 90, "the scheduler's first run")
+        wait_until(lambda: newest(place, "bank").run_id != before.run_id, 90, "the scheduler's first run")
         first = latest(place, "bank").run_id
         replay(place, "bank", late.sample(LIVE, random_state=SEED), "y")
         asked = request(place.exporter_port, "POST", "/monitoring/run", {"model_name": "bank"})

@@ -23,7 +23,7 @@ def worker_pids(running: Running) -> list[int]:
     return [int(pid) for pid in children.split()]
 
 
-def test_thirty_killed_workers_lose_no_acknowledged_row(tmp_path: Path) -> None:
+def test_fifty_killed_workers_lose_no_acknowledged_row(tmp_path: Path) -> None:
     """Answered implies logged, over 50 random kills and small segments; what is extra was sent and not answered."""
     place = Place(tmp_path, settings={"SENTINEL_GATEWAY_SEGMENT_BYTES_MAX": "4096"})
     card = register_numbers(place.registry, tmp_path / "in")
