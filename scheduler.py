@@ -4,8 +4,9 @@
 session of its own, so whatever happens in it stays there. What became of each job is printed as one line and
 kept in `data/state/scheduler.json` (`Status`), replaced atomically.
 
-Exit codes: 0 stopped as asked; 2 unusable settings or arguments; 75 another scheduler runs already. With --once
-the worst code of the jobs: their own, 124 for a timeout, 128 + n for signal n, 71 when one could not be started.
+Exit codes: 0 stopped as asked; 2 unusable settings, arguments or data folder; 75 another scheduler runs already.
+With --once the worst code of the jobs: their own, 124 for a timeout, 128 + n for signal n, 71 when one could not
+be started.
 """
 
 from __future__ import annotations
@@ -120,7 +121,12 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_USAGE
     if options.interval is not None:
         settings = dataclasses.replace(settings, interval_seconds=options.interval)
-    with _only_one(paths.state) as alone:
+    with contextlib.ExitStack() as stack:
+        try:
+            alone = stack.enter_context(_only_one(paths.state))
+        except OSError as error:
+            print(f"scheduler: the data folder {paths.data} cannot be used: {error}", file=sys.stderr)
+            return EXIT_USAGE
         if not alone:
             print(f"scheduler: another scheduler works on {paths.data} already", file=sys.stderr)
             return os.EX_TEMPFAIL

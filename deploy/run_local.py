@@ -1,15 +1,18 @@
 """`python deploy/run_local.py`: gateway, scheduler and exporter on this machine, until Ctrl-C or SIGTERM.
 
 A process that dies is started again, after 1 s, then 2, 4 ... at most 30. All of them write to this terminal.
+Closing the terminal (SIGHUP) stops them as SIGTERM does, and they do not outlive a supervisor that is killed.
 Exit codes: 0 stopped as asked, 1 an address is taken, 2 unusable settings or arguments.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -18,6 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +41,10 @@ STOP_MARGIN_SECONDS = 10.0
 #: When to say why the gateway is not ready yet, if it is not.
 PATIENCE_SECONDS = 20.0
 
+_PR_SET_PDEATHSIG = 1
+#: Loaded here, because between fork and exec nothing should be.
+_LIBC = ctypes.CDLL(None)
+
 
 @dataclass
 class Child:
@@ -55,8 +63,10 @@ class Child:
             if now >= self.start_at:
                 # In a session of its own: Ctrl-C reaches this supervisor alone, which stops all in good order.
                 self.process = subprocess.Popen(
-                    self.command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True
-                )
+                    self.command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True,
+                    # What runs between fork and exec may deadlock where other threads hold locks; there are none here.
+                    preexec_fn=partial(_end_with, os.getpid()),
+                )  # fmt: skip
                 self.started_at = now
         elif self.process.poll() is not None:
             if now - self.started_at >= SETTLED_SECONDS:
@@ -84,6 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    # Under nohup the signal is ignored, and stays so.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: _hang_up(stopping))
     children = _children(options.interval)
     try:
         _keep_alive(children, stopping, gateway, exporter)
@@ -91,6 +104,24 @@ def main(arguments: list[str] | None = None) -> int:
         _stop(children, gateway.drain_seconds + STOP_MARGIN_SECONDS)
     _say("stopped")
     return 0
+
+
+def _end_with(supervisor: int) -> None:
+    """In the child: have the kernel send it TERM when the supervisor dies, even of KILL. Stays so after exec."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor:
+        os._exit(1)  # it died before the kernel was told
+
+
+def _hang_up(stopping: threading.Event) -> None:
+    """Stop; and write to nowhere from now on, because writing to a closed terminal is an error."""
+    stopping.set()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        # A device, then, and not a file; `isatty` denies it of a closed terminal.
+        if stat.S_ISCHR(os.fstat(fd).st_mode):
+            os.dup2(nowhere, fd)
+    os.close(nowhere)
 
 
 def _keep_alive(

@@ -2,7 +2,7 @@
 
 A section of the file is one frozen dataclass; the key `port` of section `[gateway]` is overridden by
 `SENTINEL_GATEWAY_PORT`. `load` reads the sections that a process needs and raises one `InvalidSettings`
-with every fault in it. Nothing is read at import.
+with every fault in it, keys and variables that do not exist included. Nothing is read at import.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import tempfile
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 SETTINGS_FILE = "sentinel.toml"
+#: Names another file. The one variable that is no key of a section.
+SETTINGS_VARIABLE = "SENTINEL_SETTINGS"
+_PREFIX = "SENTINEL_"
 #: Sections that exist. A section that no process knows is a typing error, and is reported by each of them.
 SECTIONS = ("paths", "gateway", "log", "drift", "scheduler", "exporter")
 
@@ -153,6 +156,7 @@ def load(*sections: Any, environ: Mapping[str, str] | None = None, file: Path | 
     environ = os.environ if environ is None else environ
     document, faults = _read_file(environ, file)
     values = [_read_section(section, document, environ, faults) for section in sections]
+    faults.extend(_unknown_variables(sections, environ))
     if faults:
         raise InvalidSettings(faults)
     return tuple(section(**found) for section, found in zip(sections, values, strict=True))
@@ -164,8 +168,8 @@ def abs_hash(path: Path) -> str:
 
 
 def _read_file(environ: Mapping[str, str], file: Path | None) -> tuple[dict[str, Any], list[str]]:
-    named = file is not None or "SENTINEL_SETTINGS" in environ
-    path = file or Path(environ.get("SENTINEL_SETTINGS", SETTINGS_FILE))
+    named = file is not None or SETTINGS_VARIABLE in environ
+    path = file or Path(environ.get(SETTINGS_VARIABLE, SETTINGS_FILE))
     if not path.exists():
         return {}, [f"{path}: no such settings file"] if named else []
     try:
@@ -193,7 +197,7 @@ def _read_section(
     faults.extend(f"[{name}] unknown key {key!r}; known are {', '.join(fields)}" for key in table if key not in fields)
     found: dict[str, Any] = {}
     for key, spec in fields.items():
-        variable = f"SENTINEL_{name}_{key}".upper()
+        variable = _variable(name, key)
         if variable in environ:
             raw, origin = environ[variable], variable
         elif key in table:
@@ -205,6 +209,29 @@ def _read_section(
         except ValueError as error:
             faults.append(f"{origin}: {error}")
     return found
+
+
+def _unknown_variables(sections: tuple[Any, ...], environ: Mapping[str, str]) -> Iterator[str]:
+    """A fault for each variable of ours that nobody reads. Keys of other processes' sections are theirs to judge."""
+    keys = {section.section: [spec.name for spec in dataclasses.fields(section)] for section in sections}
+    for variable in sorted(environ):
+        if not variable.startswith(_PREFIX) or variable == SETTINGS_VARIABLE:
+            continue
+        # One section's name may begin with another's: whichever has the key is meant, else the longest.
+        homes = [name for name in (*SECTIONS, *keys) if variable.startswith(_variable(name, ""))]
+        if not homes:
+            yield f"{variable}: no such setting; variables are {_PREFIX}<SECTION>_<KEY>, of {', '.join(SECTIONS)}"
+        elif all(name in keys and variable not in _variables(name, keys[name]) for name in homes):
+            name = max(homes, key=len)
+            yield f"{variable}: no such setting; known are {', '.join(_variables(name, keys[name]))}"
+
+
+def _variables(section: str, keys: list[str]) -> list[str]:
+    return [_variable(section, key) for key in keys]
+
+
+def _variable(section: str, key: str) -> str:
+    return f"{_PREFIX}{section}_{key}".upper()
 
 
 def _convert(raw: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:

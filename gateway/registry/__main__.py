@@ -1,6 +1,7 @@
 """The registry's commands: `python -m gateway.registry register ...` and `python -m gateway.registry list`.
 
-Exit codes: 0 done, 1 refused (one plain sentence on stderr), 2 wrong usage or settings, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 refused (one plain sentence on stderr) or a listed card cannot be read, 2 wrong usage or
+settings, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -103,16 +104,32 @@ def _register(options: argparse.Namespace, registry: Registry, address: str) -> 
 
 def _list(registry: Registry) -> int:
     serving = registry.serving()
-    cards = [registry.card(name, version) for name in registry.names() for version in registry.versions(name)]
-    if not cards:
+    entries = list(_entries(registry))
+    if not entries:
         print(f"no model is registered in {registry.models}; 'make register' registers one, 'make demo' makes one")
         return 0
     heading = ("NAME", "VERSION", "SERVES", "TASK", "REFERENCE", "BASELINE", "REGISTERED")
-    rows = [heading, *(_row(card, serving) for card in cards)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rows = [heading, *(entry if isinstance(entry, str) else _row(entry, serving) for entry in entries)]
+    widths = [max(len(row[column]) for row in rows if not isinstance(row, str)) for column in range(len(heading))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return 0
+        cells = row if isinstance(row, str) else "  ".join(map(str.ljust, row, widths))
+        print(cells.rstrip())
+    return 1 if any(isinstance(entry, str) for entry in entries) else 0
+
+
+def _entries(registry: Registry) -> Iterator[ModelCard | str]:
+    """Every version's card; of one that cannot be read a line with its fault."""
+    for name in registry.names():
+        try:
+            versions = registry.versions(name)
+        except RegistryError as error:
+            yield f"cannot be read: {error}"
+            continue
+        for version in versions:
+            try:
+                yield registry.card(name, version)
+            except (RegistryError, OSError) as error:
+                yield f"{name} {version} cannot be read: {error}"
 
 
 def _row(card: ModelCard, serving: Serving) -> tuple[str, ...]:

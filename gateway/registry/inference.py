@@ -19,6 +19,10 @@ CHUNK_ROWS = 10_000
 ALIKE = 1e-12
 
 
+class CannotScore(RegistryError):
+    """The model raised an error of its own when it was asked."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """A model's answers to n rows.
@@ -78,7 +82,8 @@ def score(model: Any, inputs: Any, classes: Sequence[ClassLabel]) -> Answers:
     """The model's answers to `inputs` (a DataFrame or a float64 array); `classes` is empty for regression.
 
     Raises:
-        RegistryError: the model fails on them, or its answers are not of one finite kind.
+        CannotScore: the model fails on them.
+        RegistryError: its answers are not of one finite kind.
     """
     try:
         # Models fitted without names say so on every named frame, and the other way round; either works.
@@ -89,7 +94,7 @@ def score(model: Any, inputs: Any, classes: Sequence[ClassLabel]) -> Answers:
         raise
     except Exception as error:
         # Any estimator may run here, and it may raise anything.
-        raise RegistryError(f"the model cannot score the table: {_sentence(error)}") from error
+        raise CannotScore(f"the model cannot score the table: {_sentence(error)}") from error
     return _joined(parts)
 
 

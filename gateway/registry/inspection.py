@@ -16,6 +16,9 @@ from gateway.registry.table import Column, Table
 
 #: A text column with more levels is free text or an identifier; neither can be compared level by level.
 CATEGORIES_MAX = 1000
+#: The gateway refuses values beyond these (gateway/serving/validation.py says why), so no request could carry them.
+INTEGER_MAX = 2**53
+NUMBER_MAX = 3.4028234663852886e38
 #: With fewer labelled rows the baseline's own uncertainty would hide any drop worth an alarm.
 LABELED_ROWS_MIN = 100
 #: Names for "this is what we look for", in order; compared without case.
@@ -167,6 +170,13 @@ def _fault_of(column: Column) -> str | None:
         )
     if column.type == "number" and not np.isfinite(column.values[~column.missing]).all():
         return f"the column {column.name!r} holds infinite values, which JSON cannot carry"
+    if column.type == "integer" and not _within(column, INTEGER_MAX):
+        return (
+            f"the column {column.name!r} holds integers beyond 2^53, which no request can carry exactly; "
+            "identifiers of that size are better left out, or made texts"
+        )
+    if column.type == "number" and not _within(column, NUMBER_MAX):
+        return f"the column {column.name!r} holds numbers beyond {NUMBER_MAX:.4g}, which no request can carry"
     if column.type == "category":
         levels = len(set(column.values[~column.missing]))
         if levels > CATEGORIES_MAX:
@@ -175,6 +185,12 @@ def _fault_of(column: Column) -> str | None:
                 "that can be told apart in a comparison; group them before the model"
             )
     return None
+
+
+def _within(column: Column, limit: float) -> bool:
+    present = column.values[~column.missing]
+    # Not by `abs`: the smallest int64 has no positive counterpart.
+    return bool(present.min() >= -limit and present.max() <= limit)
 
 
 def _feature(column: Column) -> Feature:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.registry.artifact import foreign_types, load_file, refuse_foreign_types, untrusted_types
 from gateway.registry.card import RegistryError
@@ -75,7 +76,7 @@ def store_model(model: Any, folder: Path, alike: Callable[[Any], bool]) -> tuple
 
 def pin_to_one_thread(model: Any) -> None:
     """Set `n_jobs` to 1 wherever it lies inside a fitted model: a pool per request costs more than it gives."""
-    for part in _parts(model):
+    for part in parts_of(model):
         # `vars`, not `hasattr`: a property may be computed from what is inside, and is set there.
         if vars(part).get("n_jobs") not in (None, 1):
             part.n_jobs = 1
@@ -83,15 +84,41 @@ def pin_to_one_thread(model: Any) -> None:
 
 def refuse_none_as_missing(model: Any) -> None:
     """Refuse encoders and imputers that were fitted on None: to them NaN, which serving gives, is another value."""
-    for part in _parts(model):
+    for part in parts_of(model):
         state = vars(part)
-        levels = [level for column in _as_list(state.get("categories_")) for level in column]
+        levels = [level for column in levels_of(part) for level in column]
         imputes_none = "missing_values" in state and state["missing_values"] is None
         if imputes_none or any(level is None for level in levels):
             raise RegistryError(
                 f"the model's {type(part).__name__} was fitted on None as a missing text, while tables and requests "
                 "are scored with NaN for it; fit it again on a table with .fillna(numpy.nan)"
             )
+
+
+def parts_of(model: Any) -> Iterator[Any]:
+    """Every estimator inside a fitted model, the model included."""
+    from sklearn.base import BaseEstimator
+
+    seen: set[int] = set()
+    waiting = [model]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, BaseEstimator):
+            yield thing
+            waiting.extend(vars(thing).values())
+        elif isinstance(thing, dict):
+            waiting.extend(thing.values())
+        elif isinstance(thing, list | tuple) or (isinstance(thing, np.ndarray) and thing.dtype == object):
+            waiting.extend(np.ravel(thing) if isinstance(thing, np.ndarray) else thing)
+
+
+def levels_of(part: Any) -> list[NDArray[Any]]:
+    """The levels that an encoder was fitted on, one array per column; empty for any other estimator."""
+    levels = vars(part).get("categories_")
+    return [column for column in levels if isinstance(column, np.ndarray)] if isinstance(levels, list | tuple) else []
 
 
 def _is_skops(path: Path) -> bool:
@@ -159,29 +186,3 @@ def _reloaded_alike(path: Path, kind: str, types: tuple[str, ...], alike: Callab
         return alike(load_file(path, kind, types))
     except Exception:  # noqa: BLE001 - it cannot be loaded or cannot score: then it is not alike
         return False
-
-
-def _as_list(value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        return []
-    return [column for column in value if isinstance(column, np.ndarray)]
-
-
-def _parts(model: Any) -> Iterator[Any]:
-    """Every estimator inside a fitted model, the model included."""
-    from sklearn.base import BaseEstimator
-
-    seen: set[int] = set()
-    waiting = [model]
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, BaseEstimator):
-            yield thing
-            waiting.extend(vars(thing).values())
-        elif isinstance(thing, dict):
-            waiting.extend(thing.values())
-        elif isinstance(thing, list | tuple) or (isinstance(thing, np.ndarray) and thing.dtype == object):
-            waiting.extend(np.ravel(thing) if isinstance(thing, np.ndarray) else thing)

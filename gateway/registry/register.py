@@ -31,7 +31,9 @@ from gateway.registry.card import (
 )
 from gateway.registry.check_rows import write_check_rows
 from gateway.registry.evaluation import Evaluation, Progress, baseline_of, check_rows_of, evaluate, write_reference
+from gateway.registry.fitted_texts import fitted_texts, refuse_lost_texts, text_hint
 from gateway.registry.importances import importances_of
+from gateway.registry.inference import CannotScore
 from gateway.registry.inspection import inputs_of, positive_class_of
 from gateway.registry.model_file import load_model, pin_to_one_thread, refuse_none_as_missing, store_model
 from gateway.registry.store import Registry, Serving
@@ -123,9 +125,14 @@ def register_with_details(
     pin_to_one_thread(model)
     refuse_none_as_missing(model)
     with progress(f"reading {table_file}"):
-        table = read_table(table_file)
-    inputs = inputs_of(model, table, target, exclude)
-    evaluation = evaluate(model, inputs.columns, table.columns[target], progress)
+        texts = fitted_texts(model, target)
+        table = read_table(table_file, texts.kept)
+        inputs = inputs_of(model, table, target, exclude)
+        refuse_lost_texts(table_file, texts, inputs.columns)
+    try:
+        evaluation = evaluate(model, inputs.columns, table.columns[target], progress)
+    except CannotScore as error:
+        raise RegistryError(f"{error}{text_hint(texts, inputs.columns)}") from error
     positive = positive_class_of(evaluation.classes, positive_class)
     with progress("measuring the baseline and the features' weights"):
         baseline = baseline_of(evaluation, positive, SEED)

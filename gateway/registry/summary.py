@@ -28,7 +28,8 @@ def summary(registration: Registration, address: str) -> str:
         f"  serves     {_serving(registration)}",
     ]
     if registration.ignored_columns:
-        lines.append(f"  ignored    {', '.join(registration.ignored_columns)} (columns the model does not take)")
+        ignored = ", ".join(map(_shown, registration.ignored_columns))
+        lines.append(f"  ignored    {ignored} (columns the model does not take)")
     lines += [f"  note       {note}" for note in (*registration.notes, *_cautions(card))]
     lines += ["", "Baseline, with 95 % intervals", *_baseline(card), "", "Features", *_features(card), ""]
     lines += ["Ask it, once the gateway runs:", "", _curl(registration, address)]
@@ -92,7 +93,7 @@ def _type(feature: Feature) -> str:
 
 def _values(feature: Feature) -> str:
     if feature.categories is not None:
-        shown = ", ".join(feature.categories[:_CATEGORIES_SHOWN])
+        shown = ", ".join(map(_shown, feature.categories[:_CATEGORIES_SHOWN]))
         more = len(feature.categories) - _CATEGORIES_SHOWN
         return f"{shown} and {more} more" if more > 0 else shown
     if feature.minimum is None or feature.maximum is None:
@@ -103,4 +104,13 @@ def _values(feature: Feature) -> str:
 def _curl(registration: Registration, address: str) -> str:
     path = "/predict" if registration.is_default else f"/models/{registration.card.name}/predict"
     body = json.dumps(registration.example, ensure_ascii=False)
+    # JSON escapes the first 32 control characters only; a terminal obeys others, too.
+    body = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in body)
     return f"  curl -s {address}{path} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+
+
+def _shown(text: str) -> str:
+    """A text of the table as it may be printed: quoted, without control characters, where it holds any."""
+    if text.isprintable():
+        return text
+    return '"' + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text) + '"'

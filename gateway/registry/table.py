@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,15 @@ from numpy.typing import NDArray
 from gateway.registry.card import FeatureType, RegistryError
 
 SEPARATORS = (",", ";", "\t")
+#: What `pandas.read_csv` takes for a missing value, beside the empty field.
+MISSING_WORDS = frozenset(
+    {"#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"}
+    | {"NULL", "NaN", "None", "n/a", "nan", "null"}
+)
 _PARQUET_MAGIC = b"PAR1"
 _GZIP_MAGIC = b"\x1f\x8b"
+#: Enough to hold the first line.
+_SAMPLE_CHARACTERS = 1 << 20
 _INT64_MAX = np.iinfo(np.int64).max
 
 
@@ -64,19 +71,20 @@ class Table:
     rows: int
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, texts: Mapping[str, Set[str]] | None = None) -> Table:
     """Read a CSV (separated by comma, semicolon or tab; plain or gzip) or a Parquet file, told by its content.
 
     Missing values are what `pandas.read_csv` takes for them (empty, NaN, null, NA, ...): models were fitted on
     tables read that way. A column of whole numbers with missing ones stays whole.
 
+    Args:
+        texts: by column, those of `MISSING_WORDS` that are texts there.
+
     Raises:
         RegistryError: not such a file, or not a table with a name per column.
     """
     try:
-        with open(path, "rb") as stream:
-            magic = stream.read(4)
-        frame = _read_parquet(path) if magic == _PARQUET_MAGIC else _read_csv(path, magic[:2] == _GZIP_MAGIC)
+        frame = _read_parquet(path) if _is_parquet(path) else _read_csv(path, texts or {})
     except FileNotFoundError:
         raise RegistryError(f"{path}: no such file") from None
     except (OSError, EOFError) as error:
@@ -84,6 +92,23 @@ def read_table(path: Path) -> Table:
     if frame.empty:
         raise RegistryError(f"{path}: holds no rows")
     return Table({str(name): _column(str(name), frame[name]) for name in frame.columns}, len(frame))
+
+
+def words_read_as_missing(path: Path, columns: Sequence[str], words: Set[str]) -> dict[str, str]:
+    """The `columns` of a CSV that hold one of `words`, each with the first such word. None in a Parquet file."""
+    if not columns or not words or _is_parquet(path):
+        return {}
+    with _opened_csv(path) as stream:
+        _, separator = _header_of(path, stream.read(_SAMPLE_CHARACTERS))
+        stream.seek(0)
+        frame = pd.read_csv(stream, sep=separator, usecols=list(columns), dtype=object, keep_default_na=False)
+    found = {name: frame[name][frame[name].isin(list(words))] for name in columns}
+    return {name: str(fields.iloc[0]) for name, fields in found.items() if len(fields)}
+
+
+def _is_parquet(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(4) == _PARQUET_MAGIC
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -117,16 +142,18 @@ def _nullable_dtype(kind: Any) -> Any:
     return None
 
 
-def _read_csv(path: Path, zipped: bool) -> pd.DataFrame:
-    opener = gzip.open if zipped else open
+def _read_csv(path: Path, texts: Mapping[str, Set[str]]) -> pd.DataFrame:
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
-            header, separator = _header_of(path, stream.read(1 << 20))
+        with _opened_csv(path) as stream:
+            header, separator = _header_of(path, stream.read(_SAMPLE_CHARACTERS))
             _check_header(path, header)
             stream.seek(0)
+            missing = {name: ["", *sorted(MISSING_WORDS - texts.get(name, frozenset()))] for name in header}
             frame = pd.read_csv(
                 stream,
                 sep=separator,
+                keep_default_na=False,
+                na_values=missing,
                 dtype_backend="numpy_nullable",
                 # Exactly the number that the text says: serving parses JSON just as exactly.
                 float_precision="round_trip",
@@ -139,6 +166,12 @@ def _read_csv(path: Path, zipped: bool) -> pd.DataFrame:
     if not isinstance(frame.index, pd.RangeIndex):
         raise RegistryError(f"{path}: its rows have more fields than its first line has names")
     return frame
+
+
+def _opened_csv(path: Path) -> IO[str]:
+    with open(path, "rb") as stream:
+        opener = gzip.open if stream.read(2) == _GZIP_MAGIC else open
+    return opener(path, "rt", encoding="utf-8-sig", newline="")
 
 
 def _header_of(path: Path, sample: str) -> tuple[list[str], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -67,14 +68,15 @@ def environment(site: Site, gateway: int, exporter: int) -> dict[str, str]:
 
 
 @contextmanager
-def run_local(site: Site, tmp_path: Path) -> Iterator[Running]:
-    """The supervisor, stopped at the end at the latest, with everything it started."""
+def run_local(site: Site, tmp_path: Path, terminal: int | None = None) -> Iterator[Running]:
+    """The supervisor, stopped at the end at the latest, with everything it started; it writes to `terminal` if any."""
     gateway, exporter = free_port(), free_port()
     output = tmp_path / "output"
     with output.open("w") as stream:
         process = subprocess.Popen(
             [sys.executable, "deploy/run_local.py", "--interval", "1h"],
-            cwd=ROOT, env=environment(site, gateway, exporter), stdout=stream, stderr=stream, text=True,
+            cwd=ROOT, env=environment(site, gateway, exporter), text=True,
+            stdout=stream if terminal is None else terminal, stderr=stream if terminal is None else terminal,
         )  # fmt: skip
     running = Running(process, f"http://127.0.0.1:{gateway}", f"http://127.0.0.1:{exporter}", output)
     try:
@@ -115,6 +117,42 @@ def test_all_three_start_survive_a_kill_and_stop_on_ctrl_c(site: Site, tmp_path:
     said = running.output.read_text()
     assert "exporter ended with exit code -9; starts again in 1 s" in said
     assert said.rstrip().endswith("run: stopped")
+
+
+def wait_for_all(running: Running, site: Site) -> dict[str, int]:
+    """Wait until all three work; their process ids, and those of the gateway's workers."""
+    wait_until(lambda: answers(f"{running.gateway}/health"), 30, "the gateway")
+    wait_until(lambda: answers(f"{running.exporter}/health"), 30, "the exporter")
+    wait_until(lambda: "scheduler" in heartbeat.read_all(site.paths.state), 30, "the scheduler")
+    found = running.children()
+    assert len(found) == 3
+    master = found["gateway"]
+    workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return found | {f"worker {pid}": int(pid) for pid in workers}
+
+
+@pytest.mark.e2e
+def test_a_killed_supervisor_leaves_no_orphans(site: Site, tmp_path: Path) -> None:
+    """The kernel tells the children, which stop in good order: the ports and the lock are free again."""
+    with run_local(site, tmp_path) as running:
+        pids = wait_for_all(running, site)
+        running.process.kill()
+        running.process.wait(10)
+        wait_until(lambda: all(is_gone(pid) for pid in pids.values()), 45, "all processes to go")
+    assert "scheduler" not in heartbeat.read_all(site.paths.state)
+
+
+@pytest.mark.e2e
+def test_a_closed_terminal_stops_everything(site: Site, tmp_path: Path) -> None:
+    """SIGHUP is an orderly stop, although nothing can be written any more: exit code 0, no child left."""
+    ours, theirs = pty.openpty()
+    with run_local(site, tmp_path, theirs) as running:
+        pids = wait_for_all(running, site)
+        os.close(theirs)
+        os.close(ours)
+        running.process.send_signal(signal.SIGHUP)
+        assert running.process.wait(45) == 0
+        assert all(is_gone(pid) for pid in pids.values())
 
 
 def test_a_second_start_says_that_the_port_is_taken(site: Site) -> None:

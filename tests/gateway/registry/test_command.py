@@ -131,3 +131,44 @@ def test_a_perfect_baseline_is_questioned(workshop: Workshop, capsys: pytest.Cap
     model = LogisticRegression(C=1000).fit(table[X], table["y"])
     assert main(arguments(workshop.save_model(model), workshop.save_table(table))) == 0
     assert "if the model was fitted on these rows" in capsys.readouterr().out
+
+
+def test_control_characters_never_reach_the_terminal(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Category names and ignored columns are quoted without them; the request escapes them and still says the same."""
+    train, table = mixed(seed=1), mixed()
+    hostile = "\x1b[2J\x9b31m\u202eOslo"
+    for part in (train, table):
+        part["city"] = hostile
+    table["ig\x1bnored"] = 1
+    model = mixed_pipeline(LogisticRegression()).fit(train.drop(columns="y"), train["y"])
+    assert main(arguments(workshop.save_model(model), workshop.save_table(table))) == 0
+    printed = capsys.readouterr().out
+    assert all(char.isprintable() or char == "\n" for char in printed)
+    assert '"\ufffd[2J\ufffd31m\ufffdOslo"' in printed
+    assert '"ig\ufffdnored"' in printed
+    assert json.loads(shlex.split(printed.splitlines()[-1])[-1])["city"] == hostile
+
+
+def test_list_shows_a_corrupt_card_as_a_line_among_the_others(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its fault, in its place; exit code 1 at the end."""
+    train, table = numbers(seed=1), workshop.save_table(numbers())
+    model = workshop.save_model(LogisticRegression().fit(train[X], train["y"]))
+    for _ in range(3):
+        workshop.register(model, table)
+    card = workshop.registry.folder("demo", "2") / "model.json"
+    card.write_text(card.read_text()[:100])
+    stray = workshop.registry.models / "no name" / "1" / "model.json"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("{}")
+    assert main(["list"]) == 1
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    found = [line.split()[:2] for line in lines[1:]]
+    assert found == [["demo", "1"], ["demo", "3"], ["demo", "2"], ["cannot", "be"]] or found == [
+        ["demo", "1"], ["demo", "2"], ["demo", "3"], ["cannot", "be"],
+    ]  # fmt: skip
+    assert any(line.startswith(f"demo 2 cannot be read: {card}: Input data was truncated") for line in lines)
+    assert "cannot be read: model name 'no name'" in lines[-1]
+    assert printed.err == ""

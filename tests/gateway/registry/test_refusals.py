@@ -15,8 +15,10 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
-from gateway.registry import RegistryError
+from gateway.registry import RegistryError, inspection
+from gateway.serving import validation
 
 from .workshop import Workshop, numbers
 
@@ -57,6 +59,10 @@ def refusal(workshop: Workshop, *args: Any, **options: Any) -> str:
         (numbers().drop(columns=["x1", "x2"]), "the model was fitted on 'x1', 'x2', which the table does not have"),
         (changed(x1=np.nan), "the column 'x1' has no value at all"),
         (changed(x1=np.inf), "the column 'x1' holds infinite values, which JSON cannot carry"),
+        (changed(x1=2**53 + 1), "the column 'x1' holds integers beyond 2^53, which no request can carry"),
+        (changed(x1=-(2**53) - 1), "the column 'x1' holds integers beyond 2^53, which no request can carry"),
+        (changed(x1=3.5e38), "the column 'x1' holds numbers beyond 3.403e+38, which no request can carry"),
+        (changed(x1=-3.5e38), "the column 'x1' holds numbers beyond 3.403e+38, which no request can carry"),
         (changed(x1=pd.Timestamp("2026-01-01")), "the column 'x1' holds dates, which no request can carry"),
         (changed(x1=[f"t{row}" for row in range(400)]), "the model cannot score the table: ValueError: could not"),
         (numbers(2000).assign(x1=[f"t{row}" for row in range(2000)]), "the column 'x1' holds 2,000 different texts"),
@@ -72,6 +78,15 @@ def refusal(workshop: Workshop, *args: Any, **options: Any) -> str:
 def test_tables_that_do_not_fit_the_model(workshop: Workshop, table: pd.DataFrame, sentence: str) -> None:
     """Each fault of a table is named with its column and its values."""
     assert sentence in refusal(workshop, fitted(), table)
+
+
+def test_the_largest_values_are_those_that_the_gateway_accepts(workshop: Workshop) -> None:
+    """At the limits a table is taken, and the limits are the same on both sides."""
+    assert (inspection.INTEGER_MAX, inspection.NUMBER_MAX) == (validation.INTEGER_MAX, validation.NUMBER_MAX)
+    table = changed(x1=2**53, x2=np.where(np.arange(400) % 2, 1, -1) * validation.NUMBER_MAX)
+    train = numbers(seed=1)
+    model = DecisionTreeClassifier(max_depth=1).fit(train[X], train["y"])
+    assert workshop.register(model, table).features[1].maximum == 2**53
 
 
 @pytest.mark.parametrize(
