@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift labels verify seal test check lint bench bench-faults models scheduler exporter gateway format lock clean
+.PHONY: help run demo register drift labels verify seal test check lint bench bench-faults bench-logs models scheduler exporter gateway format lock clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -51,8 +51,10 @@ test: $(DEV) ## Run all tests [ARGS="-k log"]
 bench: $(DEV) ## Measure requests/s and latency of the gateway, time and memory of drift runs
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 	@$(BIN)/python -m benchmarks.drift
-	@$(BIN)/python -m benchmarks.read
+
+bench-logs: $(DEV) ## Measure sealing, verifying and reading of large logs (about ten minutes)
 	@$(BIN)/python -m benchmarks.log
+	@$(BIN)/python -m benchmarks.read
 
 bench-faults: $(DEV) ## Kill workers and masters, cut the power, measure what the log costs (about half an hour) [ARGS="masters --masters 5"]
 	@$(BIN)/python -m benchmarks.faults $(ARGS)
