@@ -15,9 +15,9 @@ option = $(if $($(1)),$(2) "$($(1))")
 
 help: ## Show this list
 	@echo "Everyday:"
-	@awk -F ':.*## ' '/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^(run|demo|register|drift|test|bench):/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Also:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / && !/^(run|demo|register|drift|test|bench):/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / && !/^(run|demo|register|drift|test|bench):/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUNTIME) ## Start gateway, scheduler and exporter, with a demo model if there is none [INTERVAL=5m]; Ctrl-C stops all
 	@$(BIN)/python -m demo model
