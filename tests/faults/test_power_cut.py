@@ -108,6 +108,7 @@ def test_the_power_of_a_real_file_system_is_cut_under_load(tmp_path: Path, durab
         card = register_numbers(place.registry, tmp_path / "in")
         with gateway(place), Clients(place.gateway_port, card, 4, seed=1) as clients:
             wait_until(lambda: clients.answered() > 200, 60, "answers")
+            clients.power_goes()
             disk.cut()
         disk.start_again()
         found = judge(clients.all, place.paths.live, card)
