@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.log.line import FIELD_ENCODERS, ColumnType, LogColumn
+import msgspec
+
+from gateway.log.line import ColumnType, LogColumn, text_field
 from gateway.log.segment import segments as segments_of
 from gateway.registry.card import FeatureType, ModelCard
-from gateway.registry.columns import CONFIDENCE, PREDICTION, feature_column, probability_columns
+from gateway.registry.columns import CONFIDENCE, PREDICTION, class_text, feature_column, probability_columns
 
 PREFIX = "live_predictions"
 
@@ -53,14 +55,25 @@ def segments(live: Path, name: str, version: str) -> list[Path]:
     return segments_of(folder(live, name, version), PREFIX)
 
 
+_MISSING = msgspec.Raw(b"")
+
+
 class PredictionEncoder:
-    """Turns answers into payloads for `SegmentWriter.append`. Holds no state but the card's column types."""
+    """Turns answers into payloads for `SegmentWriter.append`.
+
+    msgspec writes numbers and booleans as this format wants them, thirty at once in a microsecond; what JSON
+    writes otherwise, missing values and texts, goes in as it stands here.
+    """
 
     def __init__(self, card: ModelCard) -> None:
-        self._features = tuple(FIELD_ENCODERS[_FEATURE_TYPES[feature.type]] for feature in card.features)
-        self._prediction = FIELD_ENCODERS[prediction_type(card)]
-        self._text = FIELD_ENCODERS["text"]
-        self._number = FIELD_ENCODERS["number"]
+        self._texts = tuple(index for index, feature in enumerate(card.features) if feature.type == "category")
+        self._written = {
+            text: text_field(text).encode()
+            for text in (
+                *(class_text(label) for label in card.classes),
+                *(level for feature in card.features for level in feature.categories or ()),
+            )
+        }
 
     def encode(
         self,
@@ -79,8 +92,30 @@ class PredictionEncoder:
         `features` are Python values in the model's order, None for missing; `prediction` is the class as
         text (`columns.class_text`) or a regression's value; `probabilities` in the order of the classes.
         """
-        number = self._number
-        fields = [request_id, timestamp, str(instance), self._text(client_id)]
-        fields += [encode(value) for encode, value in zip(self._features, features, strict=True)]
-        fields += (self._prediction(prediction), number(confidence), *map(repr, probabilities), number(latency_ms))
-        return ",".join(fields).encode()
+        return b"%b,%b,%d,%b,%b,%b,%b" % (
+            request_id.encode(),
+            timestamp.encode(),
+            instance,
+            b"" if client_id is None else text_field(client_id).encode(),
+            self._mixed(features) if self._texts else _numbers(features),
+            self._text(prediction) if isinstance(prediction, str) else _numbers((prediction,)),
+            _numbers((confidence, *probabilities, latency_ms)),
+        )
+
+    def _mixed(self, features: Sequence[Any]) -> bytes:
+        """Features of which some are texts, as fields. What is wrapped as raw, msgspec writes as it stands."""
+        values: list[Any] = [_MISSING if value is None else value for value in features]
+        for index in self._texts:
+            if values[index] is not _MISSING:
+                values[index] = msgspec.Raw(self._text(values[index]))
+        return msgspec.json.encode(values)[1:-1]
+
+    def _text(self, text: str) -> bytes:
+        written = self._written.get(text)
+        return text_field(text).encode() if written is None else written
+
+
+def _numbers(values: Sequence[Any]) -> bytes:
+    """Numbers and booleans as fields, each number in a shortest form that reads back as the same double."""
+    fields = msgspec.json.encode(values)[1:-1]
+    return fields.replace(b"null", b"") if b"null" in fields else fields

@@ -13,15 +13,13 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.clock import utc_text
-from gateway.log.writer import LogUnavailable
+from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import ModelCard, Registry
-from gateway.registry.columns import class_text
-from gateway.serving import problems
-from gateway.serving.body import json_object
-from gateway.serving.metrics import count_error
-from gateway.serving.model import Answers, NoFiniteAnswer
+from gateway.serving import problems, refusals
+from gateway.serving.body import parse_object, read
 from gateway.serving.models import Models, ServedModel
-from gateway.serving.problems import Fault, Problem, pointer
+from gateway.serving.prediction import predict, rows_of
+from gateway.serving.problems import Problem
 from gateway.serving.validation import Label, Row, is_client_id
 from gateway.settings import GatewaySettings, Paths, load
 
@@ -61,14 +59,13 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
 
     @app.post("/predict")
     @app.post("/models/<name>/predict")
-    def predict(name: str | None = None) -> Response:
+    def predict_route(name: str | None = None) -> Response:
         served = g.served = models.find(name)
-        rows, is_batch = served.input.rows(json_object(request, settings.body_bytes_max))
-        return _predict(served, rows, is_batch)
+        return _predict(served, *rows_of(served, read(request, settings.body_bytes_max)))
 
     @app.post("/feedback")
     def feedback() -> Response:
-        body = json_object(request, settings.body_bytes_max)
+        body = parse_object(read(request, settings.body_bytes_max))
         name = body.get("model_name")
         served = g.served = models.find(name if isinstance(name, str) else None)
         return _record_labels(served, *served.label_input.labels(body))
@@ -100,52 +97,19 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
 
 
 def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
-    parsed = time.perf_counter()
-    try:
-        answers = served.model.answer(rows)
-    except NoFiniteAnswer as error:
-        raise Problem(
-            problems.INVALID,
-            "the model has no finite answer to these values",
-            [Fault(pointer("instances", row) if is_batch else "", "has no finite answer") for row in error.rows],
-        ) from error
-    except Exception as error:
-        # A model may raise anything on a row that it never met; that is its failure, not the client's.
-        log.exception("model %s %s failed", served.card.name, served.card.version)
-        raise Problem(problems.MODEL_FAILED, f"the model raised {type(error).__name__}") from error
-    scored = time.perf_counter()
-    # From here to the log is one append: a drift run that waits a little finds every row of its window.
-    g.timestamp = utc_text(time.time())
-    _record(served, rows, answers, latency_ms=(scored - g.started) * 1e3)
-    response = _json(_answer(served.card, answers, is_batch))
-    served.metrics.count_predictions(answers.recorded)
-    served.metrics.preprocessing.observe(parsed - g.started)
-    served.metrics.inference.observe(scored - parsed)
-    served.metrics.postprocessing.observe(time.perf_counter() - scored)
-    return response
+    prediction = predict(
+        served, rows, is_batch=is_batch, request_id=g.request_id, client_id=_client_id(), started=g.started
+    )
+    g.timestamp = prediction.timestamp
+    _record(served.predictions, prediction.payloads)
+    prediction.count()
+    return Response(prediction.body, mimetype="application/json")
 
 
-def _record(served: ServedModel, rows: list[Row], answers: Answers, latency_ms: float) -> None:
+def _record(writer: SegmentWriter, payloads: list[bytes]) -> None:
     """Put the rows on disk. Raises Problem when that fails; then nobody may be answered."""
-    encode = served.encoder.encode
-    client_id = _client_id()
-    latency_ms = round(latency_ms, 3)
-    payloads = [
-        encode(
-            g.request_id,
-            g.timestamp,
-            instance,
-            client_id,
-            row,
-            answers.recorded[instance],
-            answers.confidences[instance] if answers.confidences is not None else None,
-            answers.probabilities[instance] if answers.probabilities is not None else (),
-            latency_ms,
-        )
-        for instance, row in enumerate(rows)
-    ]
     try:
-        served.predictions.append(payloads)
+        writer.append(payloads)
     except LogUnavailable as error:
         raise Problem(problems.NOT_RECORDED, str(error)) from error
 
@@ -157,36 +121,13 @@ def _record_labels(served: ServedModel, labels: list[Label], is_list: bool) -> R
         encode(label.request_id, label.client_id, label.instance, label.label, label.observed_at, g.timestamp)
         for label in labels
     ]
-    try:
-        served.labels.append(payloads)
-    except LogUnavailable as error:
-        raise Problem(problems.NOT_RECORDED, str(error)) from error
+    _record(served.labels, payloads)
     head = {"model_name": served.card.name, "received_at": g.timestamp}
     if is_list:
         return _json({**head, "labels": len(labels)})
     (label,) = labels
     named = {"request_id": label.request_id} if label.request_id is not None else {"client_id": label.client_id}
     return _json({**head, **named, "instance": label.instance})
-
-
-def _answer(card: ModelCard, answers: Answers, is_batch: bool) -> dict[str, Any]:
-    names = [class_text(label) for label in card.classes]
-    confidences, probabilities = answers.confidences, answers.probabilities
-    items = [
-        {
-            "prediction": prediction,
-            "confidence": confidences[index] if confidences is not None else None,
-            "probabilities": dict(zip(names, probabilities[index], strict=True)) if probabilities is not None else None,
-        }
-        for index, prediction in enumerate(answers.predictions)
-    ]
-    head = {
-        "request_id": g.request_id,
-        "timestamp": g.timestamp,
-        "model_name": card.name,
-        "model_version": card.version,
-    }
-    return {**head, "predictions": items} if is_batch else {**head, **items[0]}
 
 
 def _client_id() -> str | None:
@@ -217,25 +158,15 @@ def _add_error_handlers(app: Flask) -> None:
     @app.errorhandler(Problem)
     def refuse(problem: Problem) -> Response:
         served: ServedModel | None = g.get("served")
-        name, version = (served.card.name, served.card.version) if served else ("", "")
-        count_error(name, version, problem.kind.name)
-        log.info(
-            "%s",
-            msgspec.json.encode(
-                {
-                    "request_id": g.request_id,
-                    "timestamp": g.timestamp,
-                    "method": request.method,
-                    "path": _printable(request.path),
-                    "status": problem.kind.status,
-                    "error_type": problem.kind.name,
-                }
-            ).decode(),
+        refusals.note(
+            problem,
+            request_id=g.request_id,
+            timestamp=g.timestamp,
+            method=request.method,
+            path=request.path,
+            card=served.card if served else None,
         )
-        response = Response(problem.body(g.request_id), problem.kind.status, mimetype="application/problem+json")
-        if problem.kind is problems.NOT_RECORDED or problem.kind is problems.NOT_READY:
-            response.headers["Retry-After"] = "1"
-        return response
+        return Response(problem.body(g.request_id), problem.kind.status, refusals.headers(problem))
 
     @app.errorhandler(HTTPException)
     def refuse_http(error: HTTPException) -> Response:
@@ -251,11 +182,6 @@ def _add_error_handlers(app: Flask) -> None:
     def fail(error: Exception) -> Response:
         log.exception("request %s failed", g.request_id)
         return refuse(Problem(problems.INTERNAL, "the gateway failed; its log says more under this request_id"))
-
-
-def _printable(path: str) -> str:
-    """A path for a log line: no control characters, no surrogates, bounded."""
-    return path[:200].encode("unicode_escape").decode("ascii")
 
 
 def _json(document: Any, status: int = 200) -> Response:

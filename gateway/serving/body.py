@@ -12,17 +12,22 @@ from werkzeug.exceptions import ClientDisconnected
 from gateway.serving.problems import MALFORMED, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
 
 
-def json_object(request: Request, bytes_max: int) -> dict[str, Any]:
-    """The request's body as a dict.
+def read(request: Request, bytes_max: int) -> bytes:
+    """The request's body.
 
     Raises:
-        Problem: wrong media type, too large, not JSON as RFC 8259 means it, or no object.
+        Problem: wrong media type, or too large.
     """
     if request.mimetype != "application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "send the body with Content-Type: application/json")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding")
-    document = parse(_read(request, bytes_max))
+    return _read(request, bytes_max)
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """One JSON object. Raises Problem: not JSON as RFC 8259 means it, or no object."""
+    document = parse(data)
     if not isinstance(document, dict):
         raise Problem(MALFORMED, "the body must be one JSON object")
     return document

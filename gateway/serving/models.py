@@ -17,6 +17,7 @@ from gateway.log import labels, predictions
 from gateway.log.line import header_line
 from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import ModelCard, Registry, RegistryError
+from gateway.serving.decoder import RowDecoder
 from gateway.serving.metrics import ModelMetrics
 from gateway.serving.model import LoadedModel
 from gateway.serving.problems import NOT_READY, UNKNOWN_MODEL, Problem
@@ -35,6 +36,7 @@ class ServedModel:
     """Everything a request for one model version needs."""
 
     model: LoadedModel
+    decoder: RowDecoder
     input: PredictionInput
     label_input: LabelInput
     encoder: predictions.PredictionEncoder
@@ -182,12 +184,12 @@ class Models:
     def _load(self, name: str, version: str) -> ServedModel:
         model = LoadedModel.load(self._registry, name, version)
         card, settings, live = model.card, self._settings, self._paths.live
+        limits = {"instances_max": settings.instances_max, "text_length_max": settings.text_length_max}
         return ServedModel(
             model=model,
-            input=PredictionInput(card, instances_max=settings.instances_max, text_length_max=settings.text_length_max),
-            label_input=LabelInput(
-                card, instances_max=settings.instances_max, text_length_max=settings.text_length_max
-            ),
+            decoder=RowDecoder(card, **limits),
+            input=PredictionInput(card, **limits),
+            label_input=LabelInput(card, **limits),
             encoder=predictions.PredictionEncoder(card),
             label_encoder=labels.LabelEncoder(card),
             predictions=self._writer(

@@ -21,6 +21,8 @@ from gateway.serving.problems import INVALID, TOO_LARGE, Fault, Problem, pointer
 NUMBER_MAX = 3.4028234663852886e38
 #: Integers up to here are exact as a double, which is what models compute with.
 INTEGER_MAX = 2**53
+#: The name under which a request's body holds a list of rows.
+BATCH_KEY = "instances"
 #: Faults shown in one answer; a batch of thousands of wrong rows would otherwise be answered at length.
 FAULTS_SHOWN = 100
 
@@ -44,7 +46,7 @@ class PredictionInput:
         self._attributes = tuple(f"f{index}" for index in range(len(card.features)))
         self._instances_max = instances_max
         # A model may have a feature called "instances"; then only single objects can be told apart.
-        self._takes_batches = "instances" not in card.feature_names
+        self._takes_batches = BATCH_KEY not in card.feature_names
         self._schema = Schema.from_dict(
             {
                 attribute: _field(feature, text_length_max)
@@ -59,7 +61,7 @@ class PredictionInput:
         Raises:
             Problem: with every fault, each under its JSON pointer.
         """
-        if self._takes_batches and "instances" in body:
+        if self._takes_batches and BATCH_KEY in body:
             return self._batch(body), True
         row = self._load(body)
         if isinstance(row, ValidationError):
@@ -67,17 +69,17 @@ class PredictionInput:
         return [row], False
 
     def _batch(self, body: Mapping[str, Any]) -> list[Row]:
-        instances = body["instances"]
-        faults = [Fault(pointer(name), "is not known beside instances") for name in body if name != "instances"]
+        instances = body[BATCH_KEY]
+        faults = [Fault(pointer(name), f"is not known beside {BATCH_KEY}") for name in body if name != BATCH_KEY]
         if not isinstance(instances, list) or not instances:
-            raise _invalid([*faults, Fault("/instances", "must be a list of one or more objects")])
+            raise _invalid([*faults, Fault(pointer(BATCH_KEY), "must be a list of one or more objects")])
         if len(instances) > self._instances_max:
             raise Problem(TOO_LARGE, f"{len(instances)} instances; at most {self._instances_max} are accepted at once")
         rows: list[Row] = []
         for index, instance in enumerate(instances):
             loaded = self._load(instance)
             if isinstance(loaded, ValidationError):
-                faults.extend(_faults(loaded.messages, "instances", index))
+                faults.extend(_faults(loaded.messages, BATCH_KEY, index))
             else:
                 rows.append(loaded)
         if faults:

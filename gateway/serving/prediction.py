@@ -1,0 +1,155 @@
+"""From a request's bytes to an answer that only waits for its record: decoded, scored, stamped, encoded."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gateway.clock import utc_text
+from gateway.registry import ModelCard
+from gateway.registry.columns import class_text
+from gateway.serving import problems
+from gateway.serving.body import parse_object
+from gateway.serving.model import Answers, NoFiniteAnswer
+from gateway.serving.models import ServedModel
+from gateway.serving.problems import Fault, Problem, pointer
+from gateway.serving.validation import BATCH_KEY, Row
+
+log = logging.getLogger("gateway.requests")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An answer that may leave once `payloads` are in the prediction log of `served`.
+
+    Attributes:
+        payloads: a line per row, as the log's writer takes them.
+        body: the response's JSON.
+        recorded: the predictions as the log holds them.
+        preprocessing_seconds, inference_seconds: how long the first two phases took.
+        scored_at: `time.perf_counter()` when the third began.
+    """
+
+    served: ServedModel
+    request_id: str
+    timestamp: str
+    payloads: list[bytes]
+    body: bytes
+    recorded: Sequence[str | float]
+    preprocessing_seconds: float
+    inference_seconds: float
+    scored_at: float
+
+    def count(self) -> None:
+        """Count it as answered."""
+        metrics = self.served.metrics
+        metrics.count_predictions(self.recorded)
+        metrics.preprocessing.observe(self.preprocessing_seconds)
+        metrics.inference.observe(self.inference_seconds)
+        metrics.postprocessing.observe(time.perf_counter() - self.scored_at)
+
+
+def rows_of(served: ServedModel, body: bytes) -> tuple[list[Row], bool]:
+    """The validated rows of a request's body, and whether it was a batch. Raises Problem with every fault."""
+    if (row := served.decoder.row(body)) is not None:
+        return [row], False
+    if (rows := served.decoder.rows(body)) is not None:
+        return rows, True
+    return served.input.rows(parse_object(body))
+
+
+def predict(
+    served: ServedModel, rows: Sequence[Row], *, is_batch: bool, request_id: str, client_id: str | None, started: float
+) -> Prediction:
+    """Score validated rows and prepare their record.
+
+    Args:
+        started: `time.perf_counter()` when the request was there.
+
+    Raises:
+        Problem: the model failed, or has no finite answer.
+    """
+    parsed = time.perf_counter()
+    answers = _ask(served, rows, is_batch)
+    scored = time.perf_counter()
+    # From here to the log is one append: a drift run that waits a little finds every row of its window.
+    timestamp = utc_text(time.time())
+    return Prediction(
+        served=served,
+        request_id=request_id,
+        timestamp=timestamp,
+        payloads=_payloads(served, rows, answers, request_id, timestamp, client_id, (scored - started) * 1e3),
+        body=msgspec.json.encode(_answer(served.card, answers, is_batch, request_id, timestamp)),
+        recorded=answers.recorded,
+        preprocessing_seconds=parsed - started,
+        inference_seconds=scored - parsed,
+        scored_at=scored,
+    )
+
+
+def _ask(served: ServedModel, rows: Sequence[Row], is_batch: bool) -> Answers:
+    try:
+        return served.model.answer(rows)
+    except NoFiniteAnswer as error:
+        raise Problem(
+            problems.INVALID,
+            "the model has no finite answer to these values",
+            [Fault(pointer(BATCH_KEY, row) if is_batch else "", "has no finite answer") for row in error.rows],
+        ) from error
+    except Exception as error:
+        # A model may raise anything on a row that it never met; that is its failure, not the client's.
+        log.exception("model %s %s failed", served.card.name, served.card.version)
+        raise Problem(problems.MODEL_FAILED, f"the model raised {type(error).__name__}") from error
+
+
+def _payloads(
+    served: ServedModel,
+    rows: Sequence[Row],
+    answers: Answers,
+    request_id: str,
+    timestamp: str,
+    client_id: str | None,
+    latency_ms: float,
+) -> list[bytes]:
+    encode = served.encoder.encode
+    latency_ms = round(latency_ms, 3)
+    confidences, probabilities = answers.confidences, answers.probabilities
+    return [
+        encode(
+            request_id,
+            timestamp,
+            instance,
+            client_id,
+            row,
+            answers.recorded[instance],
+            confidences[instance] if confidences is not None else None,
+            probabilities[instance] if probabilities is not None else (),
+            latency_ms,
+        )
+        for instance, row in enumerate(rows)
+    ]
+
+
+def _answer(card: ModelCard, answers: Answers, is_batch: bool, request_id: str, timestamp: str) -> dict[str, Any]:
+    names = [class_text(label) for label in card.classes]
+    confidences, probabilities = answers.confidences, answers.probabilities
+    items = [
+        {
+            "prediction": prediction,
+            "confidence": confidences[index] if confidences is not None else None,
+            "probabilities": dict(zip(names, probabilities[index], strict=True)) if probabilities is not None else None,
+        }
+        for index, prediction in enumerate(answers.predictions)
+    ]
+    head = {
+        "request_id": request_id,
+        "timestamp": timestamp,
+        "model_name": card.name,
+        "model_version": card.version,
+    }
+    return {**head, "predictions": items} if is_batch else {**head, **items[0]}
