@@ -120,6 +120,9 @@ class GatewaySettings:
     body_bytes_max: int = setting(16 * 1024 * 1024, "largest accepted request body", minimum=1024)
     instances_max: int = setting(10_000, "most instances in one request", minimum=1)
     text_length_max: int = setting(4096, "longest accepted text value, in characters", minimum=1)
+    receive_seconds: float = setting(
+        30.0, "how long a client may take to send one request, or to take its answer", minimum=1, maximum=3600
+    )
     drain_seconds: int = setting(30, "how long a stopping worker may finish its requests", minimum=1, maximum=3600)
     reload_seconds: float = setting(
         1.0, "how often a worker looks for a change in the registry", minimum=0.05, maximum=3600

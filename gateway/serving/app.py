@@ -45,6 +45,7 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     models.watch()
     app = Flask("gateway", static_folder=None)
     app.extensions["models"] = models
+    app.extensions["settings"] = settings
     _add_routes(app, models, settings)
     _add_error_handlers(app)
     return app

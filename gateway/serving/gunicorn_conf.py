@@ -20,7 +20,7 @@ TAKE_OVER_SECONDS = 10.0
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 threads = _settings.threads
-worker_class = "gthread"
+worker_class = "gateway.serving.worker.Worker"
 # Each worker loads its models after the fork: a model that predicted before it hangs in OpenMP after it.
 preload_app = False
 graceful_timeout = _settings.drain_seconds

@@ -54,6 +54,8 @@ class LoadedModel:
         self._estimator = estimator
         self._texts = [class_text(label) for label in card.classes]
 
+    row_seconds = 0.0
+
     @classmethod
     def load(cls, registry: Registry, name: str, version: str) -> LoadedModel:
         """Load one version and prove that it answers as it did when it was registered.

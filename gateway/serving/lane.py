@@ -1,0 +1,141 @@
+"""The short way of a prediction: decoded and scored on the worker's event loop, recorded by one thread beside it.
+
+All that is scored in one turn of the loop is recorded together, with one write and one sync, while the loop goes
+on. A request that is anything but plainly valid, or for a model that takes long, is left to the threads, where
+Flask decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.log.writer import LogUnavailable, SegmentWriter
+from gateway.serving.models import Models
+from gateway.serving.plain_http import Head
+from gateway.serving.prediction import Prediction, predict
+from gateway.serving.problems import Problem
+from gateway.serving.validation import is_client_id
+
+log = logging.getLogger("gateway.lane")
+
+#: Scoring one row longer than this would hold up all other requests of the worker: such a model is for the threads.
+QUICK_SECONDS = 0.001
+#: Of the whole request; a larger one is no single row.
+REQUEST_BYTES_MAX = 64 * 1024
+
+
+def try_predict(models: Models, head: Head, body: bytes, started: float) -> Prediction | None:
+    """The prediction that a plain request asks for; None when Flask is to see to it.
+
+    `started`: `time.perf_counter()` when the request was there.
+    """
+    serving = models.serving
+    served = serving.models.get(head.model_name or serving.default_model or "")
+    if served is None or served.model.row_seconds > QUICK_SECONDS:
+        return None
+    row = served.decoder.row(body)
+    if row is None:
+        return None
+    try:
+        return predict(
+            served,
+            [row],
+            is_batch=False,
+            request_id=str(uuid.uuid4()),
+            client_id=head.client_id if is_client_id(head.client_id) else None,
+            started=started,
+        )
+    except Problem:
+        # Flask comes to the same end, and says so.
+        return None
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A prediction on its way to the log.
+
+    Attributes:
+        connection: where the answer goes; this module does not look at it.
+        expired: the loop has given up on it; what is not being written by then is not written at all.
+        error: why it was not recorded.
+    """
+
+    prediction: Prediction
+    connection: Any
+    expired: bool = False
+    error: LogUnavailable | None = None
+
+
+class Recorder:
+    """One thread that records what the loop has scored.
+
+    Args:
+        done: called in that thread with each batch, recorded or refused.
+    """
+
+    def __init__(self, done: Callable[[list[Pending]], None]) -> None:
+        self._done = done
+        self._queue: queue.SimpleQueue[list[Pending] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def put(self, batch: list[Pending]) -> None:
+        """Record these, with whatever else waits by then."""
+        self._queue.put(batch)
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Let what is queued be recorded, then end; wait no longer than that."""
+        self._queue.put(None)
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while True:
+            batch, goes_on = self._take()
+            if batch:
+                self._record(batch)
+                self._done(batch)
+            if not goes_on:
+                return
+
+    def _take(self) -> tuple[list[Pending], bool]:
+        """Everything that is queued, at least one batch; and whether more may come."""
+        batch: list[Pending] = []
+        more = self._queue.get()
+        while more is not None:
+            batch += more
+            try:
+                more = self._queue.get_nowait()
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    def _record(self, batch: list[Pending]) -> None:
+        by_writer: dict[SegmentWriter, list[Pending]] = {}
+        for pending in batch:
+            if not pending.expired:
+                by_writer.setdefault(pending.prediction.served.predictions, []).append(pending)
+        for writer, members in by_writer.items():
+            error = self._append(writer, [line for pending in members for line in pending.prediction.payloads])
+            for pending in members:
+                pending.error = error
+
+    @staticmethod
+    def _append(writer: SegmentWriter, payloads: list[bytes]) -> LogUnavailable | None:
+        try:
+            writer.append(payloads)
+        except LogUnavailable as error:
+            return error
+        except Exception as error:
+            # The edge of this thread: nobody may wait for an answer that never comes.
+            log.exception("recording failed")
+            return LogUnavailable(f"recording failed: {type(error).__name__}")
+        return None

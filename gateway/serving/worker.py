@@ -1,0 +1,374 @@
+"""gunicorn's threaded worker with two things of its own: it holds requests until they are whole, and it has a lane.
+
+The event loop reads what clients send, however slowly, and hands a request to a thread when all of it is there: a
+client that dawdles costs a buffer and not a thread. A plain request for a prediction does not need the thread either
+(`gateway.serving.lane`); everything else goes the way that gunicorn and Flask know.
+
+```
+               +-- plain prediction --> scored here --> recorder --> answered here
+reads --whole--+
+               +-- anything else -----> a thread: gunicorn's parser, Flask -----> reads on
+```
+All methods run on the event loop unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import struct
+import time
+import uuid
+from concurrent.futures import Future
+from functools import partial
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
+
+from gunicorn import util
+from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
+
+from gateway.clock import utc_text
+from gateway.serving import problems, refusals
+from gateway.serving.lane import REQUEST_BYTES_MAX, Pending, Recorder, try_predict
+from gateway.serving.plain_http import Head, is_complete, read_head
+from gateway.serving.problems import Problem
+from gateway.settings import GatewaySettings
+
+log = logging.getLogger("gateway.worker")
+
+_RESPONSE = (
+    b"HTTP/1.1 %b\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+)
+_RECEIVE_BYTES = 65_536
+#: How often deadlines are looked at.
+_SWEEP_SECONDS = 0.25
+#: How long a client may take to read the end of an answer after which its connection is closed.
+_LINGER_SECONDS = 2.0
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A client's connection.
+
+    Attributes:
+        received: bytes of requests that nobody has taken yet.
+        head: of the request that is being received, once it is whole.
+        pending: the prediction that is being recorded.
+        unsent: what the client's socket had no room for.
+        closing: nothing more is read as a request; what arrives is thrown away.
+        deadline: on the monotonic clock; what it is for depends on the rest.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.received = bytearray()
+        self.head: Head | None = None
+        self.pending: Pending | None = None
+        self.unsent = b""
+        self.closing = False
+        self.deadline = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Between two requests."""
+        return not (self.received or self.pending or self.unsent or self.closing)
+
+
+class _LastingQueue(PollableMethodQueue):  # type: ignore[misc]
+    def close(self) -> None:
+        """Leave the pipe open: a thread that outlives the loop wakes it, and a closed number may be a log's by then."""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """See the module."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.alive: bool
+        self.method_queue = _LastingQueue()
+        # Those that the loop holds; the others are with a thread.
+        self._held: set[Connection] = set()
+        self._held_bytes = 0
+        self._scored: list[Pending] = []
+        self._sweep_at = 0.0
+        self._date = (0, b"")
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        self._models = self.wsgi.extensions["models"]
+        self._settings: GatewaySettings = self.wsgi.extensions["settings"]
+        self._recorder = Recorder(lambda batch: self.method_queue.defer(self._answer_all, batch))
+        self._recorder.start()
+        super().run()
+        self._recorder.stop(self._settings.append_timeout_seconds)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the loop: what was scored in it is recorded together."""
+        super().wait_for_and_dispatch_events(timeout)
+        if self._scored:
+            batch, self._scored = self._scored, []
+            self._recorder.put(batch)
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a new connection and read from it; it needs no thread yet."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        # What a thread reads and sends (a chunked body, a long answer) must not hold it for ever either.
+        patience = struct.pack("ll", int(self._settings.receive_seconds) or 1, 0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+        connection = Connection(self.cfg, client, address, listener.getsockname())
+        # It waits for nothing when a thread has it: the request is there.
+        connection.data_ready = True
+        self.nr_conns += 1
+        self._hold(connection)
+
+    def handle(self, conn: Connection) -> Any:
+        """Run one request through gunicorn's parser and Flask. In a thread."""
+        conn.sock.setblocking(True)
+        conn.init()
+        conn.parser.unreader.unread(bytes(conn.received))
+        conn.received.clear()
+        return super().handle(conn)
+
+    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+        """Take a connection back from a thread."""
+        keep = False
+        with contextlib.suppress(Exception):
+            keep = not fs.cancelled() and bool(fs.result())
+        if conn.sock.fileno() < 0:
+            self.nr_conns -= 1
+            return
+        if keep:
+            # The thread may have read the beginning of the next request.
+            conn.received += conn.parser.unreader.take_buffered()
+        self._held_bytes += len(conn.received)
+        self._hold(conn)
+        if not keep:
+            self._linger(conn)
+        elif conn.received:
+            self._advance(conn)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """End what has gone past its deadline, or every idle connection if forced."""
+        now = time.monotonic()
+        if now < self._sweep_at and not force:
+            return
+        self._sweep_at = now + _SWEEP_SECONDS
+        for connection in [held for held in self._held if held.deadline <= now or (force and held.is_idle)]:
+            self._expire(connection)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Let idle connections end by then: the worker is stopping."""
+        for connection in self._held:
+            if connection.is_idle:
+                connection.deadline = min(connection.deadline, deadline)
+
+    def _hold(self, connection: Connection) -> None:
+        """Read from a connection that no thread has."""
+        connection.sock.setblocking(False)
+        connection.deadline = self._idle_deadline()
+        self._held.add(connection)
+        self.poller.register(connection.sock, EVENT_READ, partial(self._on_event, connection))
+
+    def _idle_deadline(self) -> float:
+        """How long a connection may wait for its next request; a stopping worker has less patience."""
+        return time.monotonic() + (self.cfg.keepalive if self.alive else _LINGER_SECONDS)
+
+    def _release(self, connection: Connection) -> None:
+        """Stop reading from it."""
+        self._held.discard(connection)
+        with contextlib.suppress(KeyError, ValueError, OSError):
+            self.poller.unregister(connection.sock)
+
+    def _close(self, connection: Connection) -> None:
+        self._release(connection)
+        self._forget_received(connection)
+        if connection.pending is not None:
+            connection.pending.expired = True
+            connection.pending = None
+        self.nr_conns -= 1
+        connection.close()
+
+    def _on_event(self, connection: Connection, _: socket.socket) -> None:
+        """The client sent something, or has room for more of its answer."""
+        try:
+            if connection.unsent:
+                self._send(connection, b"")
+            else:
+                self._receive(connection)
+        except OSError:
+            self._close(connection)
+        except Exception:
+            # The edge of the loop: one request must not end the others.
+            log.exception("a connection failed")
+            self._close(connection)
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close(connection)
+        elif not connection.closing:
+            if connection.is_idle:
+                connection.deadline = time.monotonic() + self._settings.receive_seconds
+            connection.received += data
+            self._held_bytes += len(data)
+            self._advance(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        """See whether the next request is whole, and on its way with it."""
+        if connection.pending is not None or connection.unsent:
+            # Its turn comes; a client that sends on and on meanwhile is no client.
+            if len(connection.received) > self._settings.body_bytes_max:
+                self._close(connection)
+            return
+        if connection.head is None:
+            if not is_complete(connection.received):
+                return
+            connection.head = read_head(connection.received)
+        head = connection.head
+        # Not plain, or larger than anyone will read: a thread deals with it as it comes.
+        if head is None or head.total_bytes - head.bytes > self._settings.body_bytes_max:
+            self._to_thread(connection)
+        elif len(connection.received) < head.total_bytes:
+            self._check_budget(connection)
+        else:
+            self._serve(connection, head)
+
+    def _serve(self, connection: Connection, head: Head) -> None:
+        connection.head = None
+        prediction = None
+        if head.predicts and head.total_bytes <= REQUEST_BYTES_MAX:
+            body = bytes(memoryview(connection.received)[head.bytes : head.total_bytes])
+            prediction = try_predict(self._models, head, body, time.perf_counter())
+        if prediction is None:
+            self._to_thread(connection)
+            return
+        self._held_bytes -= head.total_bytes
+        del connection.received[: head.total_bytes]
+        self._count_request()
+        if not head.keep_alive or not self.alive:
+            connection.closing = True
+        connection.pending = Pending(prediction, connection)
+        connection.deadline = time.monotonic() + self._settings.append_timeout_seconds
+        self._scored.append(connection.pending)
+
+    def _to_thread(self, connection: Connection) -> None:
+        self._release(connection)
+        self._held_bytes -= len(connection.received)
+        connection.head = None
+        self.enqueue_req(connection)
+
+    def _check_budget(self, connection: Connection) -> None:
+        """Refuse a request that is still coming in when all of them together take too much memory."""
+        if self._held_bytes > 4 * self._settings.body_bytes_max:
+            self._refuse(connection, Problem(problems.BUSY, "too much is being received at once"))
+
+    def _answer_all(self, batch: list[Pending]) -> None:
+        for pending in batch:
+            if pending.expired:
+                continue
+            connection: Connection = pending.connection
+            try:
+                self._answer(connection, pending)
+            except OSError:
+                self._close(connection)
+
+    def _answer(self, connection: Connection, pending: Pending) -> None:
+        connection.pending = None
+        if pending.error is not None:
+            self._refuse(connection, Problem(problems.NOT_RECORDED, str(pending.error)), pending)
+            return
+        self._send(connection, self._response(connection, b"200 OK", b"application/json", pending.prediction.body))
+        pending.prediction.count()
+
+    def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
+        """Answer with a problem. Where the request's end is unknown, that is the end of the connection."""
+        connection.closing |= pending is None
+        prediction = pending.prediction if pending else None
+        request_id = prediction.request_id if prediction else str(uuid.uuid4())
+        refusals.note(
+            problem,
+            request_id=request_id,
+            timestamp=utc_text(time.time()),
+            method="POST" if prediction else "",
+            path="/predict" if prediction else "",
+            card=prediction.served.card if prediction else None,
+        )
+        status = f"{problem.kind.status} {problem.kind.title}".encode()
+        body = problem.body(request_id)
+        retry = b"\r\nRetry-After: 1" if problem.kind.status == 503 else b""
+        self._send(connection, self._response(connection, status, b"application/problem+json" + retry, body))
+
+    def _response(self, connection: Connection, status: bytes, content_type: bytes, body: bytes) -> bytes:
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = (now, util.http_date(now).encode())
+        goes_on = b"close" if connection.closing else b"keep-alive"
+        return _RESPONSE % (status, self._date[1], goes_on, content_type, len(body), body)
+
+    def _send(self, connection: Connection, data: bytes) -> None:
+        """Send what the socket takes now, and the rest when it has room. Raises OSError."""
+        waits = bool(connection.unsent)
+        data = connection.unsent + data
+        try:
+            sent = connection.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        connection.unsent = data[sent:]
+        if connection.unsent:
+            if not waits:
+                connection.deadline = time.monotonic() + self._settings.receive_seconds
+                self.poller.modify(connection.sock, EVENT_WRITE, partial(self._on_event, connection))
+            return
+        connection.deadline = self._idle_deadline()
+        if waits:
+            self.poller.modify(connection.sock, EVENT_READ, partial(self._on_event, connection))
+        if connection.closing:
+            self._linger(connection)
+        elif connection.received:
+            self._advance(connection)
+
+    def _linger(self, connection: Connection) -> None:
+        """Say that nothing follows, and wait for the client to have read it (RFC 9112, 9.6)."""
+        connection.closing = True
+        connection.deadline = time.monotonic() + _LINGER_SECONDS
+        self._forget_received(connection)
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(connection)
+
+    def _expire(self, connection: Connection) -> None:
+        """Its time is over, for whatever it was waiting."""
+        try:
+            if connection.pending is not None:
+                pending, connection.pending = connection.pending, None
+                pending.expired = True
+                seconds = self._settings.append_timeout_seconds
+                self._refuse(
+                    connection, Problem(problems.NOT_RECORDED, f"the log did not confirm within {seconds:g} s"), pending
+                )
+            elif connection.received and not connection.unsent and not connection.closing:
+                seconds = self._settings.receive_seconds
+                self._refuse(connection, Problem(problems.TIMED_OUT, f"the request was not whole within {seconds:g} s"))
+            else:
+                self._close(connection)
+        except OSError:
+            self._close(connection)
+
+    def _forget_received(self, connection: Connection) -> None:
+        self._held_bytes -= len(connection.received)
+        connection.received.clear()
+        connection.head = None
+
+    def _count_request(self) -> None:
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
