@@ -54,7 +54,7 @@ def parse(data: bytes) -> Any:
 
 def _read(request: Request, bytes_max: int) -> bytes:
     if (request.content_length or 0) > bytes_max:
-        raise _too_large(bytes_max)
+        raise too_large(bytes_max)
     # A chunked body has no length to believe: read one byte more than allowed and see. The server ends the
     # stream at the body's end, so reading past it does not wait.
     try:
@@ -63,11 +63,12 @@ def _read(request: Request, bytes_max: int) -> bytes:
     except (ClientDisconnected, OSError):
         raise Problem(MALFORMED, "the body ended early") from None
     if len(data) > bytes_max:
-        raise _too_large(bytes_max)
+        raise too_large(bytes_max)
     return data
 
 
-def _too_large(bytes_max: int) -> Problem:
+def too_large(bytes_max: int) -> Problem:
+    """The refusal of a body beyond the limit."""
     return Problem(TOO_LARGE, f"the body is larger than {bytes_max} bytes")
 
 

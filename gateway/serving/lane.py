@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.log.writer import LogUnavailable, SegmentWriter
+from gateway.serving.framing import PlainPrediction
 from gateway.serving.models import Models
-from gateway.serving.plain_http import Head
 from gateway.serving.prediction import Prediction, predict
 from gateway.serving.problems import Problem
 from gateway.serving.validation import is_client_id
@@ -30,13 +30,13 @@ QUICK_SECONDS = 0.001
 REQUEST_BYTES_MAX = 64 * 1024
 
 
-def try_predict(models: Models, head: Head, body: bytes, started: float) -> Prediction | None:
+def try_predict(models: Models, asked: PlainPrediction, body: bytes, started: float) -> Prediction | None:
     """The prediction that a plain request asks for; None when Flask is to see to it.
 
     `started`: `time.perf_counter()` when the request was there.
     """
     serving = models.serving
-    served = serving.models.get(head.model_name or serving.default_model or "")
+    served = serving.models.get(asked.model_name or serving.default_model or "")
     if served is None or served.model.row_seconds > QUICK_SECONDS:
         return None
     row = served.decoder.row(body)
@@ -48,7 +48,7 @@ def try_predict(models: Models, head: Head, body: bytes, started: float) -> Pred
             [row],
             is_batch=False,
             request_id=str(uuid.uuid4()),
-            client_id=head.client_id if is_client_id(head.client_id) else None,
+            client_id=asked.client_id if is_client_id(asked.client_id) else None,
             started=started,
         )
     except Problem:
@@ -61,12 +61,14 @@ class Pending:
     """A prediction on its way to the log.
 
     Attributes:
+        path: where it was asked for.
         connection: where the answer goes; this module does not look at it.
         expired: the loop has given up on it; what is not being written by then is not written at all.
         error: why it was not recorded.
     """
 
     prediction: Prediction
+    path: str
     connection: Any
     expired: bool = False
     error: LogUnavailable | None = None

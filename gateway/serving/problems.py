@@ -35,6 +35,7 @@ UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The request body m
 INVALID = Kind("invalid", 422, "The request was understood and is not acceptable")
 MODEL_FAILED = Kind("model_failed", 500, "The model could not score the request")
 INTERNAL = Kind("internal", 500, "The gateway failed")
+HEAD_TOO_LARGE = Kind("head_too_large", 431, "The request's head is too large")
 BUSY = Kind("busy", 503, "The gateway has too much to do")
 NOT_RECORDED = Kind("not_recorded", 503, "The request cannot be recorded, so it was not answered")
 NOT_READY = Kind("not_ready", 503, "No model is ready")

@@ -20,6 +20,7 @@ import socket
 import struct
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
@@ -30,19 +31,22 @@ from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from gateway.clock import utc_text
 from gateway.serving import problems, refusals
+from gateway.serving.body import too_large
+from gateway.serving.framing import HEAD_BYTES_MAX, Head, read_head, skip_chunks
 from gateway.serving.lane import REQUEST_BYTES_MAX, Pending, Recorder, try_predict
-from gateway.serving.plain_http import Head, is_complete, read_head
 from gateway.serving.problems import Problem
 from gateway.settings import GatewaySettings
 
 log = logging.getLogger("gateway.worker")
 
-_RESPONSE = (
-    b"HTTP/1.1 %b\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
-)
+_RESPONSE = b"HTTP/1.1 %b\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\n%b\r\nContent-Length: %d\r\n\r\n%b"
+_JSON = b"Content-Type: application/json"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RECEIVE_BYTES = 65_536
 #: How often deadlines are looked at.
 _SWEEP_SECONDS = 0.25
+#: How many bodies of the largest size may be held at once, by all connections of a worker.
+_HELD_BODIES_MAX = 4
 #: How long a client may take to read the end of an answer after which its connection is closed.
 _LINGER_SECONDS = 2.0
 
@@ -53,6 +57,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     Attributes:
         received: bytes of requests that nobody has taken yet.
         head: of the request that is being received, once it is whole.
+        chunk_at: where in `received` the next chunk of its body begins.
         pending: the prediction that is being recorded.
         unsent: what the client's socket had no room for.
         closing: nothing more is read as a request; what arrives is thrown away.
@@ -63,6 +68,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*arguments)
         self.received = bytearray()
         self.head: Head | None = None
+        self.chunk_at = 0
         self.pending: Pending | None = None
         self.unsent = b""
         self.closing = False
@@ -149,7 +155,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not keep:
             self._linger(conn)
         elif conn.received:
-            self._advance(conn)
+            self._guarded(self._advance, conn)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """End what has gone past its deadline, or every idle connection if forced."""
@@ -158,7 +164,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         self._sweep_at = now + _SWEEP_SECONDS
         for connection in [held for held in self._held if held.deadline <= now or (force and held.is_idle)]:
-            self._expire(connection)
+            self._guarded(self._expire, connection)
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Let idle connections end by then: the worker is stopping."""
@@ -194,15 +200,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _on_event(self, connection: Connection, _: socket.socket) -> None:
         """The client sent something, or has room for more of its answer."""
+        if connection.unsent:
+            self._guarded(self._send, connection, b"")
+        else:
+            self._guarded(self._receive, connection)
+
+    def _guarded(self, step: Callable[..., None], connection: Connection, *arguments: Any) -> None:
+        """Take a step with one connection; whatever goes wrong with it ends no other."""
         try:
-            if connection.unsent:
-                self._send(connection, b"")
-            else:
-                self._receive(connection)
+            step(connection, *arguments)
         except OSError:
             self._close(connection)
         except Exception:
-            # The edge of the loop: one request must not end the others.
             log.exception("a connection failed")
             self._close(connection)
 
@@ -228,33 +237,49 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._close(connection)
             return
         if connection.head is None:
-            if not is_complete(connection.received):
-                return
             connection.head = read_head(connection.received)
-        head = connection.head
-        # Not plain, or larger than anyone will read: a thread deals with it as it comes.
-        if head is None or head.total_bytes - head.bytes > self._settings.body_bytes_max:
-            self._to_thread(connection)
-        elif len(connection.received) < head.total_bytes:
-            self._check_budget(connection)
-        else:
+            if connection.head is None:
+                if len(connection.received) >= HEAD_BYTES_MAX:
+                    self._refuse(connection, Problem(problems.HEAD_TOO_LARGE, f"more than {HEAD_BYTES_MAX} bytes"))
+                return
+            connection.chunk_at = connection.head.bytes
+        head, limit = connection.head, self._settings.body_bytes_max
+        missing = self._missing(connection, head)
+        # What frames the chunks counts here too, so they get twice the room; Flask measures what is in them.
+        room = limit if head.body_bytes is not None else 2 * limit
+        if missing is None:
             self._serve(connection, head)
+        elif len(connection.received) + missing - head.bytes > room:
+            self._refuse(connection, too_large(limit))
+        elif self._held_bytes > _HELD_BODIES_MAX * limit:
+            self._refuse(connection, Problem(problems.BUSY, "too much is being received at once"))
+        elif head.expects_continue and len(connection.received) == head.bytes:
+            connection.sock.send(_CONTINUE)
+
+    @staticmethod
+    def _missing(connection: Connection, head: Head) -> int | None:
+        """How many bytes are still to come, at least; None when the request is whole."""
+        if head.body_bytes is not None:
+            missing = head.bytes + head.body_bytes - len(connection.received)
+            return missing if missing > 0 else None
+        connection.chunk_at, ended = skip_chunks(connection.received, connection.chunk_at)
+        return None if ended else 1
 
     def _serve(self, connection: Connection, head: Head) -> None:
-        connection.head = None
         prediction = None
-        if head.predicts and head.total_bytes <= REQUEST_BYTES_MAX:
-            body = bytes(memoryview(connection.received)[head.bytes : head.total_bytes])
-            prediction = try_predict(self._models, head, body, time.perf_counter())
-        if prediction is None:
+        total = head.bytes + (head.body_bytes or 0)
+        if head.prediction is not None and total <= REQUEST_BYTES_MAX:
+            body = bytes(memoryview(connection.received)[head.bytes : total])
+            prediction = try_predict(self._models, head.prediction, body, time.perf_counter())
+        if head.prediction is None or prediction is None:
             self._to_thread(connection)
             return
-        self._held_bytes -= head.total_bytes
-        del connection.received[: head.total_bytes]
+        connection.head = None
+        self._held_bytes -= total
+        del connection.received[:total]
         self._count_request()
-        if not head.keep_alive or not self.alive:
-            connection.closing = True
-        connection.pending = Pending(prediction, connection)
+        connection.closing = not (head.prediction.keep_alive and self.alive)
+        connection.pending = Pending(prediction, head.prediction.path, connection)
         connection.deadline = time.monotonic() + self._settings.append_timeout_seconds
         self._scored.append(connection.pending)
 
@@ -264,53 +289,41 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         connection.head = None
         self.enqueue_req(connection)
 
-    def _check_budget(self, connection: Connection) -> None:
-        """Refuse a request that is still coming in when all of them together take too much memory."""
-        if self._held_bytes > 4 * self._settings.body_bytes_max:
-            self._refuse(connection, Problem(problems.BUSY, "too much is being received at once"))
-
     def _answer_all(self, batch: list[Pending]) -> None:
         for pending in batch:
-            if pending.expired:
-                continue
-            connection: Connection = pending.connection
-            try:
-                self._answer(connection, pending)
-            except OSError:
-                self._close(connection)
+            if not pending.expired:
+                self._guarded(self._answer, pending.connection, pending)
 
     def _answer(self, connection: Connection, pending: Pending) -> None:
         connection.pending = None
         if pending.error is not None:
             self._refuse(connection, Problem(problems.NOT_RECORDED, str(pending.error)), pending)
             return
-        self._send(connection, self._response(connection, b"200 OK", b"application/json", pending.prediction.body))
+        self._send(connection, self._response(connection, b"200 OK", _JSON, pending.prediction.body))
         pending.prediction.count()
 
     def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
-        """Answer with a problem. Where the request's end is unknown, that is the end of the connection."""
+        """Answer with a problem. Without a prediction, the request's end is unknown: so ends the connection."""
         connection.closing |= pending is None
-        prediction = pending.prediction if pending else None
-        request_id = prediction.request_id if prediction else str(uuid.uuid4())
+        request_id = pending.prediction.request_id if pending else str(uuid.uuid4())
         refusals.note(
             problem,
             request_id=request_id,
             timestamp=utc_text(time.time()),
-            method="POST" if prediction else "",
-            path="/predict" if prediction else "",
-            card=prediction.served.card if prediction else None,
+            method="POST" if pending else "",
+            path=pending.path if pending else "",
+            card=pending.prediction.served.card if pending else None,
         )
         status = f"{problem.kind.status} {problem.kind.title}".encode()
-        body = problem.body(request_id)
-        retry = b"\r\nRetry-After: 1" if problem.kind.status == 503 else b""
-        self._send(connection, self._response(connection, status, b"application/problem+json" + retry, body))
+        headers = "\r\n".join(f"{name}: {value}" for name, value in refusals.headers(problem).items())
+        self._send(connection, self._response(connection, status, headers.encode(), problem.body(request_id)))
 
-    def _response(self, connection: Connection, status: bytes, content_type: bytes, body: bytes) -> bytes:
+    def _response(self, connection: Connection, status: bytes, headers: bytes, body: bytes) -> bytes:
         now = int(time.time())
         if self._date[0] != now:
             self._date = (now, util.http_date(now).encode())
         goes_on = b"close" if connection.closing else b"keep-alive"
-        return _RESPONSE % (status, self._date[1], goes_on, content_type, len(body), body)
+        return _RESPONSE % (status, self._date[1], goes_on, headers, len(body), body)
 
     def _send(self, connection: Connection, data: bytes) -> None:
         """Send what the socket takes now, and the rest when it has room. Raises OSError."""
@@ -346,20 +359,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _expire(self, connection: Connection) -> None:
         """Its time is over, for whatever it was waiting."""
-        try:
-            if connection.pending is not None:
-                pending, connection.pending = connection.pending, None
-                pending.expired = True
-                seconds = self._settings.append_timeout_seconds
-                self._refuse(
-                    connection, Problem(problems.NOT_RECORDED, f"the log did not confirm within {seconds:g} s"), pending
-                )
-            elif connection.received and not connection.unsent and not connection.closing:
-                seconds = self._settings.receive_seconds
-                self._refuse(connection, Problem(problems.TIMED_OUT, f"the request was not whole within {seconds:g} s"))
-            else:
-                self._close(connection)
-        except OSError:
+        if connection.pending is not None:
+            pending, connection.pending = connection.pending, None
+            pending.expired = True
+            seconds = self._settings.append_timeout_seconds
+            self._refuse(
+                connection, Problem(problems.NOT_RECORDED, f"the log did not confirm within {seconds:g} s"), pending
+            )
+        elif connection.received and not connection.unsent and not connection.closing:
+            seconds = self._settings.receive_seconds
+            self._refuse(connection, Problem(problems.TIMED_OUT, f"the request was not whole within {seconds:g} s"))
+        else:
             self._close(connection)
 
     def _forget_received(self, connection: Connection) -> None:
