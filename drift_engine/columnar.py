@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from drift_engine.parsing import arrow_type, no_rows, parse
-from gateway.files import make_dirs, replaced_atomically, write_atomically
+from gateway.files import make_dirs, open_regular, read_regular, replaced_atomically, write_atomically
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Sealed
 from gateway.log.reader import Damage, SegmentStream
@@ -119,9 +119,11 @@ def _read(
     copy: Path, sealed: Sealed, columns: Sequence[LogColumn], names: Sequence[str], time_name: str, span: Span
 ) -> Copied:
     try:
-        # Mapped, so that the file is neither copied nor held: all that is kept are the columns wanted.
+        # Opened first by ourselves: pyarrow would wait for a FIFO. Mapped, so that the file is neither copied nor
+        # held: all that is kept are the columns wanted.
+        os.close(open_regular(copy))
         with pa.memory_map(str(copy)) as mapped:
-            if _checksum(mapped.read_buffer()) != _checksum_file(copy).read_bytes():
+            if _checksum(mapped.read_buffer()) != read_regular(_checksum_file(copy)):
                 raise _NoCopy("is damaged")
             with _opened(mapped, columns) as file:
                 note = _checked_note(file, sealed, columns)

@@ -242,7 +242,8 @@ def _from_copy(log: _Log, path: Path, sealed: Sealed) -> InputFile | None:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        # Not of what a link points to: a link is no segment, and streaming it says so.
+        return path.stat(follow_symlinks=False).st_size
     except OSError as error:
         raise UnreadableSegment(path, f"cannot be read ({error.strerror})") from None
 

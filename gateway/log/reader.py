@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import TEXT_LENGTH
+from gateway.files import open_regular
 from gateway.log.line import LogColumn, header_line, id_checksum, is_intact
 from gateway.log.segment import UnreadableSegment, is_being_written, parse_name
 
@@ -154,7 +154,7 @@ class SegmentStream:
     def _whole_lines(self) -> Iterator[bytes]:
         """The file in blocks that end with a line; the last one may end in a torn line."""
         try:
-            with open(self.path, "rb", opener=self._open_regular) as stream:
+            with open(open_regular(self.path), "rb") as stream:
                 # Ask before reading: a writer that dies in between leaves a cut line that the next pass reports.
                 live = is_being_written(stream.fileno())
                 size = os.fstat(stream.fileno()).st_size
@@ -173,14 +173,6 @@ class SegmentStream:
         tail = b"".join(pieces)
         if tail and not live:
             yield tail
-
-    def _open_regular(self, name: str, flags: int) -> int:
-        # Without O_NONBLOCK, opening a FIFO waits until somebody writes into it.
-        fd = os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise UnreadableSegment(self.path, "is no regular file")
-        return fd
 
     def _intact(self, content: bytes) -> list[bytes]:
         """The intact lines of a block that lie inside the window; notes the others."""

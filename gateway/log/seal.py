@@ -10,14 +10,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import utc_text
-from gateway.files import fsync_dir
+from gateway.files import fsync_dir, open_regular
 from gateway.log.check import LineChecker
 from gateway.log.manifest import BLOCK_BYTES, NO_HEAD, ChainWriter, Sealed, chain_locked, unsealed
 from gateway.log.segment import parse_name
@@ -137,7 +136,7 @@ def blocks(fd: int, limit: int | None = None) -> Iterator[bytes]:
 def _read_closed(path: Path, relative: str, clock: Callable[[], float]) -> Sealed | None:
     """Make a segment final and describe it; None while it is being written or renamed by its writer."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path)
     except FileNotFoundError:
         return None
     try:
@@ -205,7 +204,7 @@ def _is_still(path: Path, fd: int) -> bool:
         named = path.stat(follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(opened.st_mode) and (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)
+    return (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)
 
 
 def _block(fd: int, offset: int, wanted: int) -> bytes:

@@ -72,6 +72,14 @@ def parse_name(path: Path) -> SegmentName:
     return SegmentName(match["prefix"], match["id"], int(parts["header_crc"], 16), match["suspect"] is not None)
 
 
+def segment_id_of(path: Path) -> str | None:
+    """The id in a segment's name; None for a path that is not named like a segment, or like a newer one."""
+    try:
+        return parse_name(path).segment_id
+    except UnreadableSegment:
+        return None
+
+
 def create(folder: Path, prefix: str, header: bytes, now: float, files: FileSystem = REAL) -> OpenSegment:
     """Create a segment that holds its header, locked and durable, and return it open for appending.
 

@@ -238,6 +238,47 @@ def test_where_no_copy_can_be_written_the_log_is_read(made: Scenario, caplog: py
     assert "no columnar copy" in caplog.text
 
 
+def fifo_as_copy(copy: Path) -> None:
+    """The copy itself."""
+    copy.unlink()
+    os.mkfifo(copy)
+
+
+def fifo_as_checksum(copy: Path) -> None:
+    """The file beside it."""
+    copy.with_suffix(".crc32").unlink()
+    os.mkfifo(copy.with_suffix(".crc32"))
+
+
+@pytest.mark.parametrize("harm", [fifo_as_copy, fifo_as_checksum])
+def test_a_copy_that_is_no_file_is_made_anew_and_not_waited_for(made: Scenario, harm: Callable[[Path], None]) -> None:
+    """A FIFO in a cache is a copy that cannot be used."""
+    seal_all(made)
+    expected = read(made)
+    copy = sorted(copies(made).glob("*.parquet"))[0]
+    harm(copy)
+    assert_equal(read(made), expected)
+    assert copy.is_file()
+    assert copy.with_suffix(".crc32").is_file()
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_what_stands_in_the_place_of_a_sealed_segment_is_not_read(made: Scenario, is_copied: bool) -> None:
+    """A FIFO, or a link to the very file: named as unreadable, with or without a copy of what was there."""
+    seal_all(made)
+    if is_copied:
+        read(made)
+    fifo, link, _ = predictions.segments(made.paths.live, "loans", "1")
+    fifo.unlink()
+    os.mkfifo(fifo)
+    link.rename(made.paths.data / "moved")
+    link.symlink_to(made.paths.data / "moved")
+    found = read(made)
+    reasons = {file.path.rpartition("/")[2]: file.corrupt[0].reason for file in found.inputs if file.corrupt_lines}
+    assert reasons == dict.fromkeys((fifo.name, link.name), "cannot be read (is no regular file)")
+    assert found.table.rows == 120
+
+
 def test_copies_of_expired_segments_and_unused_ones_are_deleted(made: Scenario) -> None:
     """What retention deleted must not live on in a cache, and a cache must not grow for ever."""
     seal_all(made)
