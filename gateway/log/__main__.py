@@ -81,6 +81,8 @@ def _seal(paths: Paths, quiet: bool) -> int:
         print(f"not sealed: {failure.path}: {failure.reason}", file=sys.stderr)
     if done.damaged_chain:
         print("the manifest chain is damaged: 'make verify' says where", file=sys.stderr)
+    if done.leftovers_removed:
+        print(f"removed {done.leftovers_removed} temporary files that killed processes left")
     if done.sealed or not quiet:
         print(f"{done.being_written} segments are being written; the chain has {done.entries} entries")
         print(f"head {done.head}")

@@ -3,6 +3,7 @@
 The order, under the chain's lock: see that the writer is gone (its `flock` is free), sync, take the write
 permission away, read the whole file once, append the entry and sync that. The entry is the commit point; a crash
 before it leaves a segment that the next seal takes up again from the start. Nothing is truncated or repaired.
+Under the same lock it clears away the temporary files that killed processes left.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from gateway.clock import utc_text
 from gateway.files import fsync_dir, open_regular
 from gateway.log.check import LineChecker
+from gateway.log.leftovers import remove_leftovers
 from gateway.log.manifest import BLOCK_BYTES, NO_HEAD, ChainWriter, Sealed, chain_locked, unsealed
 from gateway.log.segment import parse_name
 
@@ -35,7 +37,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sealing:
-    """What one seal did. `being_written`: segments left alone; `entries`, `head`: the chain afterwards."""
+    """What one seal did. `being_written`: segments left alone; `entries`, `head`: the chain afterwards.
+
+    `leftovers_removed`: temporary files of killed processes.
+    """
 
     sealed: tuple[Sealed, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -43,10 +48,11 @@ class Sealing:
     entries: int = 0
     head: str = NO_HEAD
     damaged_chain: bool = False
+    leftovers_removed: int = 0
 
 
 def seal(live: Path, clock: Callable[[], float], sealed: Callable[[Sealed], None] = lambda _: None) -> Sealing:
-    """Seal every segment under `data/live` whose writer is gone, suspect and empty ones too.
+    """Seal every segment under `data/live` whose writer is gone, suspect and empty ones too, and remove leftovers.
 
     Args:
         clock: seconds since the epoch, for the entries.
@@ -62,6 +68,8 @@ def seal(live: Path, clock: Callable[[], float], sealed: Callable[[Sealed], None
         for path in unsealed(live, writer.chain):
             run.take(path)
         run.commit()
+        # Last: whatever is wrong with them must not keep a segment from being sealed.
+        leftovers_removed = remove_leftovers(live, clock())
         return Sealing(
             sealed=tuple(run.done),
             failures=tuple(run.failures),
@@ -69,6 +77,7 @@ def seal(live: Path, clock: Callable[[], float], sealed: Callable[[Sealed], None
             entries=len(writer.chain.entries) + len(run.done),
             head=writer.head,
             damaged_chain=any(fault.is_damage for fault in writer.chain.faults),
+            leftovers_removed=leftovers_removed,
         )
 
 
