@@ -29,7 +29,7 @@ from gateway.log import labels, predictions
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Chain, Sealed, UnreadableChain, read_chain
 from gateway.log.reader import Damage, SegmentStream
-from gateway.log.segment import UnreadableSegment, parse_name
+from gateway.log.segment import MissingSegment, UnreadableSegment, parse_name, suspect_path, unreadable
 from gateway.registry import ModelCard
 from gateway.registry.columns import LABEL
 
@@ -65,11 +65,19 @@ class LiveRows:
 
 @dataclass(frozen=True)
 class _Figures:
-    """What one log's files came to, beside their rows. `rejected`: rows with values of a wrong type, as text."""
+    """What one or several of a log's files came to, beside their rows.
 
-    rejected: tuple[pa.Table, ...]
-    unreadable_lines: int
-    inputs: tuple[InputFile, ...]
+    Attributes:
+        inputs: the files, as they were read.
+        rejected: rows with values of a wrong type, as text.
+        unreadable_lines: lines with a right checksum that are no rows.
+        expired_rows: rows of segments that retention deleted after the folder was listed.
+    """
+
+    inputs: tuple[InputFile, ...] = ()
+    rejected: tuple[pa.Table, ...] = ()
+    unreadable_lines: int = 0
+    expired_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -187,29 +195,49 @@ def _chain(live: Path) -> Chain:
 
 
 def _read_log(log: _Log, files: Sequence[Path], progress: Callable[[int], None]) -> _Figures:
-    rejected: list[pa.Table] = []
-    inputs: list[InputFile] = []
-    unreadable = 0
+    parts = []
     for done, path in enumerate(files):
         progress(done)
         try:
-            sealed = _entry(log, path)
-            if sealed is not None:
-                if _is_outside(sealed, log.span):
-                    continue
-                copied = _from_copy(log, path, sealed)
-                if copied is not None:
-                    inputs.append(copied)
-                    continue
-            stream, parts_rejected, lines = _from_segment(log, path)
+            parts.append(_read_file(log, path))
+        except MissingSegment:
+            parts.append(_read_vanished(log, path, files))
         except UnreadableSegment as error:
-            inputs.append(_unreadable(log, path, error.reason))
-            continue
-        rejected += parts_rejected
-        unreadable += lines
-        inputs.append(_streamed(log, stream, sealed))
+            parts.append(_unreadable(log, path, error.reason))
     progress(len(files))
-    return _Figures(tuple(rejected), unreadable, tuple(inputs))
+    return _Figures(
+        inputs=tuple(file for part in parts for file in part.inputs),
+        rejected=tuple(table for part in parts for table in part.rejected),
+        unreadable_lines=sum(part.unreadable_lines for part in parts),
+        expired_rows=sum(part.expired_rows for part in parts),
+    )
+
+
+def _read_file(log: _Log, path: Path) -> _Figures:
+    """Take a file's rows of the span. Raises UnreadableSegment."""
+    sealed = _entry(log, path)
+    if sealed is not None:
+        if _is_outside(sealed, log.span):
+            return _Figures()
+        copied = _from_copy(log, path, sealed)
+        if copied is not None:
+            return _Figures((copied,))
+    return _from_segment(log, path, sealed)
+
+
+def _read_vanished(log: _Log, path: Path, listed: Sequence[Path]) -> _Figures:
+    """What became of a file since the folder was listed: renamed by its writer, expired, or nobody knows."""
+    renamed = suspect_path(path)
+    if not parse_name(path).suspect and renamed.exists():
+        try:
+            return _Figures() if renamed in listed else _read_file(log, renamed)
+        except UnreadableSegment as error:
+            return _unreadable(log, renamed, error.reason)
+    chain = _chain(log.live)
+    segment_id = parse_name(path).segment_id
+    if segment_id in chain.expired and segment_id in chain.sealed:
+        return _Figures(expired_rows=chain.sealed[segment_id].rows)
+    return _unreadable(log, path, MissingSegment(path).reason)
 
 
 def _entry(log: _Log, path: Path) -> Sealed | None:
@@ -245,24 +273,24 @@ def _size(path: Path) -> int:
         # Not of what a link points to: a link is no segment, and streaming it says so.
         return path.stat(follow_symlinks=False).st_size
     except OSError as error:
-        raise UnreadableSegment(path, f"cannot be read ({error.strerror})") from None
+        raise unreadable(path, error) from None
 
 
-def _from_segment(log: _Log, path: Path) -> tuple[SegmentStream, list[pa.Table], int]:
-    """Stream a segment's rows of the span; returns the stream with its figures, rejected rows, unreadable lines."""
+def _from_segment(log: _Log, path: Path, sealed: Sealed | None) -> _Figures:
+    """Stream a segment's rows of the span."""
     start, end = log.span
     stream = SegmentStream(path, log.columns, start=start, end=end, damage_listed_max=DAMAGE_LISTED_MAX)
-    tables, rejected, unreadable = [], [], 0
+    tables, rejected, unreadable_lines = [], [], 0
     for block in stream:
         parsed = parse(stream.header + block, log.columns, log.names)
         tables.append(parsed.table)
-        unreadable += parsed.unreadable_lines
+        unreadable_lines += parsed.unreadable_lines
         if parsed.rejected.num_rows:
             rejected.append(parsed.rejected)
     # Only now: a file that cannot be read to its end counts for nothing.
     for table in tables:
         log.take(table)
-    return stream, rejected, unreadable
+    return _Figures((_streamed(log, stream, sealed),), tuple(rejected), unreadable_lines)
 
 
 def _streamed(log: _Log, stream: SegmentStream, sealed: Sealed | None) -> InputFile:
@@ -278,6 +306,7 @@ def _dropped(figures: _Figures, label_figures: _Figures, window_start: str) -> d
     counts = {
         "unreadable line": figures.unreadable_lines,
         "unreadable value": sum(_since(table, window_start) for table in figures.rejected),
+        "expired meanwhile": figures.expired_rows + label_figures.expired_rows,
         "unreadable label": label_figures.unreadable_lines + sum(table.num_rows for table in label_figures.rejected),
     }
     return {reason: count for reason, count in counts.items() if count}
@@ -301,6 +330,7 @@ def _input(
     )
 
 
-def _unreadable(log: _Log, path: Path, reason: str) -> InputFile:
+def _unreadable(log: _Log, path: Path, reason: str) -> _Figures:
     nothing = hashlib.sha256().hexdigest()
-    return InputFile(log.kind, path.relative_to(log.live).as_posix(), "", 0, nothing, 1, (CorruptLine(0, reason),))
+    place = path.relative_to(log.live).as_posix()
+    return _Figures((InputFile(log.kind, place, "", 0, nothing, 1, (CorruptLine(0, reason),)),))

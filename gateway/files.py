@@ -18,8 +18,10 @@ from pathlib import Path
 class NotRegular(OSError):
     """What was to be opened is no regular file but a FIFO, a device, a socket, a folder, or a link."""
 
+    reason = "is no regular file"
+
     def __init__(self, path: Path) -> None:
-        super().__init__(errno.EINVAL, "is no regular file", str(path))
+        super().__init__(errno.EINVAL, self.reason, str(path))
 
 
 class FileSystem:

@@ -19,7 +19,7 @@ from pathlib import Path
 from gateway.clock import TEXT_LENGTH
 from gateway.files import open_regular
 from gateway.log.line import LogColumn, header_line, id_checksum, is_intact
-from gateway.log.segment import UnreadableSegment, is_being_written, parse_name
+from gateway.log.segment import is_being_written, parse_name, unreadable
 
 #: How much of a segment is read at once; a longer line is read whole nevertheless.
 BLOCK_BYTES = 8 << 20
@@ -101,7 +101,8 @@ class SegmentStream:
         damage: in file order; `damaged` is how many there are.
 
     Raises:
-        UnreadableSegment: no segment, a newer format, or (while iterating) the file cannot be read.
+        UnreadableSegment: no segment, a newer format, or (while iterating) the file cannot be read; its subclass
+            MissingSegment: there is no such file.
     """
 
     def __init__(
@@ -169,7 +170,7 @@ class SegmentStream:
                         pieces = []
                     pieces.append(block[end:])
         except OSError as error:
-            raise UnreadableSegment(self.path, f"cannot be read ({error.strerror})") from None
+            raise unreadable(self.path, error) from None
         tail = b"".join(pieces)
         if tail and not live:
             yield tail

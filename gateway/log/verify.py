@@ -287,7 +287,8 @@ class _Verifier:
         del self._met[name.segment_id]
         if not name.suspect and suspect.exists():
             self._check_file(suspect)
-        elif name.segment_id not in _expired_now(self._live):
+        elif name.segment_id not in self._chain.sealed and name.segment_id not in _expired_now(self._live):
+            # One that is in the chain is told of with all others that are missing.
             self._damage(shown, None, "deleted", "vanished while the logs were verified")
 
     def _damage(self, path: str, offset: int | None, kind: str, detail: str) -> None:

@@ -26,8 +26,10 @@ from gateway.clock import utc_text
 from gateway.log import labels, predictions
 from gateway.log.line import id_checksum, seal_line
 from gateway.log.manifest import read_chain
+from gateway.log.retention import Expiry, expire
 from gateway.log.seal import seal
-from gateway.log.segment import parse_name
+from gateway.log.segment import parse_name, suspect_path
+from gateway.log.settings import LogSettings
 from tests.drift_engine.scenario import NOW, Scenario, rows
 
 AWKWARD = ["", "de", 'a "b", c', "two\nlines", "back\\slash", "\N{SNOWMAN}\u2028", None]
@@ -275,8 +277,75 @@ def test_what_stands_in_the_place_of_a_sealed_segment_is_not_read(made: Scenario
     link.symlink_to(made.paths.data / "moved")
     found = read(made)
     reasons = {file.path.rpartition("/")[2]: file.corrupt[0].reason for file in found.inputs if file.corrupt_lines}
-    assert reasons == dict.fromkeys((fifo.name, link.name), "cannot be read (is no regular file)")
+    assert reasons == dict.fromkeys((fifo.name, link.name), "is no regular file")
     assert found.table.rows == 120
+
+
+def when_listed(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Let something happen between a run's listing of the prediction log and its first look at a file."""
+    listed = predictions.segments
+
+    def list_then_act(*arguments: Any) -> list[Path]:
+        found = listed(*arguments)
+        act()
+        return found
+
+    monkeypatch.setattr(predictions, "segments", list_then_act)
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_segment_that_expires_while_a_run_begins_is_no_damage(
+    made: Scenario, monkeypatch: pytest.MonkeyPatch, is_copied: bool
+) -> None:
+    """Retention deleted it after the folder was listed: its rows are counted as expired, and nothing as corrupt."""
+    made.log(awkward(50, 9), start=NOW - 80_000)
+    seal_all(made)
+    if is_copied:
+        read(made)
+    limit = LogSettings(retention_days=1)
+    when_listed(monkeypatch, lambda: assert_expired(1, expire(made.paths.live, limit, NOW + 10_000)))
+    found = read(made)
+    assert (found.table.rows, found.corrupt, found.dropped) == (360, 0, {"expired meanwhile": 50})
+    assert not any(file.corrupt for file in found.inputs)
+
+
+def assert_expired(count: int, done: Expiry) -> None:
+    """That an expiry deleted so many segments."""
+    assert (len(done.expired), done.failures) == (count, ())
+
+
+def test_a_segment_that_somebody_deletes_while_a_run_begins_is_missing(
+    made: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in the chain lets it go: it is named, sealed or not."""
+    for sealing in (lambda: None, lambda: seal_all(made)):
+        sealing()
+        lost = predictions.segments(made.paths.live, "loans", "1")[0]
+        with monkeypatch.context() as patch:
+            when_listed(patch, lost.unlink)
+            found = read(made)
+        (named,) = [file for file in found.inputs if file.corrupt]
+        assert (named.path, named.corrupt[0].reason) == (lost.relative_to(made.paths.live).as_posix(), "is missing")
+        assert (found.corrupt, found.dropped) == (1, {})
+
+
+def give_up(path: Path) -> None:
+    """As a writer does after a failed sync."""
+    path.rename(suspect_path(path))
+
+
+def test_a_segment_that_turns_suspect_while_a_run_begins_is_read_under_its_new_name(
+    made: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows were answered: giving a segment up must not hide them from the run."""
+    expected = read(made)
+    path = predictions.segments(made.paths.live, "loans", "1")[0]
+    with monkeypatch.context() as patch:
+        when_listed(patch, lambda: give_up(path))
+        found = read(made)
+    assert (found.table.rows, found.corrupt, found.dropped) == (360, 0, {})
+    assert bits(found.table) == bits(expected.table)
+    assert suspect_path(path).relative_to(made.paths.live).as_posix() in [file.path for file in found.inputs]
 
 
 def test_copies_of_expired_segments_and_unused_ones_are_deleted(made: Scenario) -> None:
