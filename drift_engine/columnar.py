@@ -31,9 +31,9 @@ from gateway.log.reader import Damage, SegmentStream
 
 _LOG = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-#: Places of damage that a copy lists; it counts all.
-DAMAGE_LISTED_MAX = 20
+FORMAT_VERSION = 2
+#: Places of damage that a copy lists, with the times around them; it counts all.
+DAMAGE_KEPT_MAX = 1000
 #: Copies that no run has used for so long are deleted.
 UNUSED_SECONDS_MAX = 7 * 24 * 3600.0
 #: A temporary file this old was left behind by a process that was killed.
@@ -191,7 +191,7 @@ def _inside(times: pa.ChunkedArray, span: Span) -> pa.Array | None:
 
 def _make(copy: Path, path: Path, sealed: Sealed, columns: Sequence[LogColumn]) -> None:
     make_dirs(copy.parent)
-    stream = SegmentStream(path, columns, damage_listed_max=DAMAGE_LISTED_MAX)
+    stream = SegmentStream(path, columns, damage_listed_max=DAMAGE_KEPT_MAX)
     kept = _kept(columns)
     names = [column.name for column in kept]
     schema = pa.schema([(column.name, arrow_type(column)) for column in kept])

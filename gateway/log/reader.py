@@ -13,7 +13,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.clock import TEXT_LENGTH
@@ -29,10 +29,24 @@ _TIME_BEHIND_FIRST_COMMA = 1 + 36 + 1
 
 @dataclass(frozen=True)
 class Damage:
-    """Bytes that are not what was written: where they begin (from the file's start) and what is wrong."""
+    """Bytes that are not what was written: where they begin (from the file's start) and what is wrong.
+
+    A damaged line has no time of its own that could be trusted. `after` and `before` are the times of the nearest
+    intact lines in front of it and behind it; None where there is none, or none yet.
+    """
 
     offset: int
     reason: str
+    after: str | None = None
+    before: str | None = None
+
+    def may_be_inside(self, start: str | None, end: str | None) -> bool:
+        """Whether a line between these neighbours may belong to start <= time < end; None is unbounded."""
+        first, last = self.after, self.before
+        if first is not None and last is not None and last < first:
+            # The clock was set back between the two.
+            first, last = last, first
+        return (end is None or first is None or first < end) and (start is None or last is None or last >= start)
 
 
 @dataclass(frozen=True)
@@ -125,6 +139,9 @@ class SegmentStream:
         self.rows_total = 0
         self.damage: list[Damage] = []
         self.damaged = 0
+        #: Damage behind which no intact line has come yet, each with its place among the next block's intact lines.
+        self._undated: list[tuple[Damage, int]] = []
+        self._newest: str | None = None
         self._hash = hashlib.sha256()
         self._start, self._end = _bound(start), _bound(end)
         self._bytes_limit = bytes_limit
@@ -151,6 +168,8 @@ class SegmentStream:
                 self.rows += len(kept)
                 kept.append(b"")
                 yield b"\n".join(kept)
+        self.damage += [damage for damage, _ in self._undated]
+        self._undated = []
 
     def _whole_lines(self) -> Iterator[bytes]:
         """The file in blocks that end with a line; the last one may end in a torn line."""
@@ -190,12 +209,13 @@ class SegmentStream:
             if is_intact(line, id_crc):
                 kept.append(line)
             else:
-                self._found(offset, "checksum does not match")
+                self._found(offset, "checksum does not match", len(kept))
             offset += len(line) + 1
         if tail:
-            self._found(offset, "line is cut off")
+            self._found(offset, "line is cut off", len(kept))
         if foreign:
             return []
+        self._date(kept)
         self.rows_total += len(kept)
         return self._inside(kept)
 
@@ -207,10 +227,28 @@ class SegmentStream:
             lines = [line for line in lines if time_of(line) < last]
         return lines
 
-    def _found(self, offset: int, reason: str) -> None:
+    def _found(self, offset: int, reason: str, place: int = 0) -> None:
+        """Note damage; `place`: how many intact lines of this block are in front of it."""
         self.damaged += 1
-        if self._damage_listed_max is None or len(self.damage) < self._damage_listed_max:
-            self.damage.append(Damage(offset, reason))
+        if self._damage_listed_max is None or self.damaged <= self._damage_listed_max:
+            self._undated.append((Damage(offset, reason), place))
+
+    def _date(self, kept: list[bytes]) -> None:
+        """Give the damage its neighbours' times, now that this block's intact lines are known."""
+        if not kept and not self._undated:
+            return
+        undated, self._undated = self._undated, []
+        for damage, place in undated:
+            after = damage.after or (self._time(kept[place - 1]) if place else self._newest)
+            if place < len(kept):
+                self.damage.append(replace(damage, after=after, before=self._time(kept[place])))
+            else:
+                self._undated.append((replace(damage, after=after), 0))
+        if kept:
+            self._newest = self._time(kept[-1])
+
+    def _time(self, line: bytes) -> str:
+        return self._time_of(line).decode("ascii", "replace")
 
 
 def _bound(moment: str | None) -> bytes | None:

@@ -22,7 +22,7 @@ from drift_engine.columnar import ColumnCache
 from drift_engine.live_log import LiveRows, read_live
 from drift_engine.parsing import MOMENT
 from drift_engine.table import NumberColumn, Table
-from gateway.clock import utc_text
+from gateway.clock import parse_utc, utc_text
 from gateway.log import labels, predictions
 from gateway.log.line import id_checksum, seal_line
 from gateway.log.manifest import read_chain
@@ -149,6 +149,40 @@ def test_damage_that_was_sealed_is_listed_from_the_copy_too(made: Scenario) -> N
     scribble(made)
     assert_equal(read(made), from_log)
     assert from_log.corrupt == 2
+
+
+def test_a_damaged_line_counts_in_the_windows_that_may_have_had_it(made: Scenario) -> None:
+    """From the segment and from its copy alike; a window before it, or behind it, has nothing of it."""
+    path = predictions.segments(made.paths.live, "loans", "1")[0]
+    lines = path.read_bytes().split(b"\n")
+    around = [parse_utc(lines[number].split(b",")[2].decode()) for number in (49, 51)]
+    lines[50] = b"?" + lines[50][1:]
+    path.write_bytes(b"\n".join(lines))
+    windows = [
+        ((NOW - 86400, around[0]), 0),
+        ((NOW - 86400, NOW), 1),
+        ((around[0], around[1]), 1),
+        ((around[0], NOW), 1),
+        ((around[1] + 1e-6, NOW), 0),
+    ]
+    for _ in ("streamed", "copied", "from copies"):
+        for (start, end), corrupt in windows:
+            assert read(made, start=start, end=end).corrupt == corrupt, (start, end)
+        seal_all(made)
+
+
+def test_damage_before_the_window_is_of_the_runs_before_though_the_span_is_longer(made: Scenario) -> None:
+    """A short window reads further back for labelled rows; their damage is not the window's."""
+    path = predictions.segments(made.paths.live, "loans", "1")[0]
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = b"?" + lines[2][1:]
+    path.write_bytes(b"\n".join(lines))
+    span, window, end = (utc_text(NOW - before) for before in (86400, 60, 0))
+    found = read_live(
+        made.paths.live, made.card, cache=ColumnCache(copies(made)), span_start=span, window_start=window, end=end
+    )
+    assert found.corrupt == 0
+    assert sum(file.corrupt_lines for file in found.inputs) == 1
 
 
 def truncated(copy: Path) -> None:
