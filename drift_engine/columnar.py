@@ -24,16 +24,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from drift_engine.parsing import arrow_type, no_rows, parse
-from gateway.files import make_dirs, replaced_atomically, write_atomically
+from gateway.files import make_dirs, open_regular, read_regular, replaced_atomically, write_atomically
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Sealed
 from gateway.log.reader import Damage, SegmentStream
 
 _LOG = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-#: Places of damage that a copy lists; it counts all.
-DAMAGE_LISTED_MAX = 20
+FORMAT_VERSION = 2
+#: Places of damage that a copy lists, with the times around them; it counts all.
+DAMAGE_KEPT_MAX = 1000
 #: Copies that no run has used for so long are deleted.
 UNUSED_SECONDS_MAX = 7 * 24 * 3600.0
 #: A temporary file this old was left behind by a process that was killed.
@@ -119,9 +119,11 @@ def _read(
     copy: Path, sealed: Sealed, columns: Sequence[LogColumn], names: Sequence[str], time_name: str, span: Span
 ) -> Copied:
     try:
-        # Mapped, so that the file is neither copied nor held: all that is kept are the columns wanted.
+        # Opened first by ourselves: pyarrow would wait for a FIFO. Mapped, so that the file is neither copied nor
+        # held: all that is kept are the columns wanted.
+        os.close(open_regular(copy))
         with pa.memory_map(str(copy)) as mapped:
-            if _checksum(mapped.read_buffer()) != _checksum_file(copy).read_bytes():
+            if _checksum(mapped.read_buffer()) != read_regular(_checksum_file(copy)):
                 raise _NoCopy("is damaged")
             with _opened(mapped, columns) as file:
                 note = _checked_note(file, sealed, columns)
@@ -189,7 +191,7 @@ def _inside(times: pa.ChunkedArray, span: Span) -> pa.Array | None:
 
 def _make(copy: Path, path: Path, sealed: Sealed, columns: Sequence[LogColumn]) -> None:
     make_dirs(copy.parent)
-    stream = SegmentStream(path, columns, damage_listed_max=DAMAGE_LISTED_MAX)
+    stream = SegmentStream(path, columns, damage_listed_max=DAMAGE_KEPT_MAX)
     kept = _kept(columns)
     names = [column.name for column in kept]
     schema = pa.schema([(column.name, arrow_type(column)) for column in kept])

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from drift_engine.collector import Collector, picked, time_order
-from drift_engine.columnar import DAMAGE_LISTED_MAX, ColumnCache, Span
+from drift_engine.columnar import DAMAGE_KEPT_MAX, ColumnCache, Span
 from drift_engine.labels_join import newest_labels
 from drift_engine.parsing import moment, no_rows, parse
 from drift_engine.reference import canonical_columns
@@ -29,13 +29,15 @@ from gateway.log import labels, predictions
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Chain, Sealed, UnreadableChain, read_chain
 from gateway.log.reader import Damage, SegmentStream
-from gateway.log.segment import UnreadableSegment, parse_name
+from gateway.log.segment import MissingSegment, UnreadableSegment, parse_name, suspect_path, unreadable
 from gateway.registry import ModelCard
 from gateway.registry.columns import LABEL
 
 _LOG = logging.getLogger(__name__)
 
 _LABEL_COLUMNS = ("request_id", "client_id", "instance", "label", "received_at")
+#: Places of damage that a result lists for each file.
+DAMAGE_LISTED_MAX = 20
 #: So many labels, or as many as there are predictions, are gathered before those of other predictions are let go.
 _LABELS_HELD = 100_000
 #: Called with files done and files in all.
@@ -52,6 +54,8 @@ class LiveRows:
         times: shape (rows,), microseconds since the epoch.
         in_window: shape (rows,), which rows lie in the run's window (the span may begin earlier).
         dropped: lines left out, by reason; damaged lines are counted in `corrupt` instead.
+        corrupt: damaged lines that may belong to the window, by the times of their neighbours, all those of labels,
+            and files that cannot be read.
         inputs: every file of both logs that was read, as it was read.
     """
 
@@ -65,16 +69,29 @@ class LiveRows:
 
 @dataclass(frozen=True)
 class _Figures:
-    """What one log's files came to, beside their rows. `rejected`: rows with values of a wrong type, as text."""
+    """What one or several of a log's files came to, beside their rows.
 
-    rejected: tuple[pa.Table, ...]
-    unreadable_lines: int
-    inputs: tuple[InputFile, ...]
+    Attributes:
+        inputs: the files, as they were read.
+        corrupt: their damaged lines that may belong to the window.
+        rejected: rows with values of a wrong type, as text.
+        unreadable_lines: lines with a right checksum that are no rows.
+        expired_rows: rows of segments that retention deleted after the folder was listed.
+    """
+
+    inputs: tuple[InputFile, ...] = ()
+    corrupt: int = 0
+    rejected: tuple[pa.Table, ...] = ()
+    unreadable_lines: int = 0
+    expired_rows: int = 0
 
 
 @dataclass(frozen=True)
 class _Log:
-    """One log to read: the rows of `span` (texts), the columns `names`, each table handed to `take`."""
+    """One log to read: the rows of `span` (texts), the columns `names`, each table handed to `take`.
+
+    Damage counts when it may belong to `window`, which lies in the span.
+    """
 
     kind: LogName
     live: Path
@@ -82,6 +99,7 @@ class _Log:
     names: Sequence[str]
     time_name: str
     span: tuple[str | None, str | None]
+    window: tuple[str | None, str | None]
     take: Callable[[pa.Table], None]
     chain: Chain
     cache: ColumnCache
@@ -111,16 +129,17 @@ def read_live(
 
     rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL})
     log = _Log(
-        "predictions", live, predictions.columns(card), rows.names, "timestamp", (span_start, end), rows.add,
-        chain, cache,
+        "predictions", live, predictions.columns(card), rows.names, "timestamp", (span_start, end), (window_start, end),
+        rows.add, chain, cache,
     )  # fmt: skip
     figures = _read_log(log, prediction_files, lambda done: progress(done, total))
     keys, times = rows.keys(), rows.times()
 
     known = LabelsOf(keys, no_rows(labels.columns(card), _LABEL_COLUMNS))
     label_log = _Log(
-        "labels", live, labels.columns(card), _LABEL_COLUMNS, "received_at", (None, None), known.add, chain, cache
-    )
+        "labels", live, labels.columns(card), _LABEL_COLUMNS, "received_at", (None, None), (None, None), known.add,
+        chain, cache,
+    )  # fmt: skip
     label_figures = _read_log(label_log, label_files, lambda done: progress(len(prediction_files) + done, total))
 
     order = time_order(times, keys)
@@ -132,7 +151,7 @@ def read_live(
         times=times[order],
         in_window=times[order] >= moment(window_start),
         dropped=_dropped(figures, label_figures, window_start),
-        corrupt=sum(file.corrupt_lines for file in inputs),
+        corrupt=figures.corrupt + label_figures.corrupt,
         inputs=inputs,
     )
 
@@ -187,29 +206,50 @@ def _chain(live: Path) -> Chain:
 
 
 def _read_log(log: _Log, files: Sequence[Path], progress: Callable[[int], None]) -> _Figures:
-    rejected: list[pa.Table] = []
-    inputs: list[InputFile] = []
-    unreadable = 0
+    parts = []
     for done, path in enumerate(files):
         progress(done)
         try:
-            sealed = _entry(log, path)
-            if sealed is not None:
-                if _is_outside(sealed, log.span):
-                    continue
-                copied = _from_copy(log, path, sealed)
-                if copied is not None:
-                    inputs.append(copied)
-                    continue
-            stream, parts_rejected, lines = _from_segment(log, path)
+            parts.append(_read_file(log, path))
+        except MissingSegment:
+            parts.append(_read_vanished(log, path, files))
         except UnreadableSegment as error:
-            inputs.append(_unreadable(log, path, error.reason))
-            continue
-        rejected += parts_rejected
-        unreadable += lines
-        inputs.append(_streamed(log, stream, sealed))
+            parts.append(_unreadable(log, path, error.reason))
     progress(len(files))
-    return _Figures(tuple(rejected), unreadable, tuple(inputs))
+    return _Figures(
+        inputs=tuple(file for part in parts for file in part.inputs),
+        corrupt=sum(part.corrupt for part in parts),
+        rejected=tuple(table for part in parts for table in part.rejected),
+        unreadable_lines=sum(part.unreadable_lines for part in parts),
+        expired_rows=sum(part.expired_rows for part in parts),
+    )
+
+
+def _read_file(log: _Log, path: Path) -> _Figures:
+    """Take a file's rows of the span. Raises UnreadableSegment."""
+    sealed = _entry(log, path)
+    if sealed is not None:
+        if _is_outside(sealed, log.span):
+            return _Figures()
+        copied = _from_copy(log, path, sealed)
+        if copied is not None:
+            return copied
+    return _from_segment(log, path, sealed)
+
+
+def _read_vanished(log: _Log, path: Path, listed: Sequence[Path]) -> _Figures:
+    """What became of a file since the folder was listed: renamed by its writer, expired, or nobody knows."""
+    renamed = suspect_path(path)
+    if not parse_name(path).suspect and renamed.exists():
+        try:
+            return _Figures() if renamed in listed else _read_file(log, renamed)
+        except UnreadableSegment as error:
+            return _unreadable(log, renamed, error.reason)
+    chain = _chain(log.live)
+    segment_id = parse_name(path).segment_id
+    if segment_id in chain.expired and segment_id in chain.sealed:
+        return _Figures(expired_rows=chain.sealed[segment_id].rows)
+    return _unreadable(log, path, MissingSegment(path).reason)
 
 
 def _entry(log: _Log, path: Path) -> Sealed | None:
@@ -227,7 +267,7 @@ def _is_outside(sealed: Sealed, span: tuple[str | None, str | None]) -> bool:
     return before or (end is not None and sealed.first_timestamp >= end)
 
 
-def _from_copy(log: _Log, path: Path, sealed: Sealed) -> InputFile | None:
+def _from_copy(log: _Log, path: Path, sealed: Sealed) -> _Figures | None:
     if _size(path) != sealed.bytes:
         return None
     start, end = log.span
@@ -237,39 +277,48 @@ def _from_copy(log: _Log, path: Path, sealed: Sealed) -> InputFile | None:
         return None
     for table in copied.tables:
         log.take(table)
-    return _input(log, path, sealed.segment_id, sealed.bytes, sealed.sha256, copied.damaged, copied.damage)
+    file = _input(log, path, sealed.segment_id, sealed.bytes, sealed.sha256, copied.damaged, copied.damage)
+    return _Figures((file,), _corrupt(log, copied.damaged, copied.damage))
 
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        # Not of what a link points to: a link is no segment, and streaming it says so.
+        return path.stat(follow_symlinks=False).st_size
     except OSError as error:
-        raise UnreadableSegment(path, f"cannot be read ({error.strerror})") from None
+        raise unreadable(path, error) from None
 
 
-def _from_segment(log: _Log, path: Path) -> tuple[SegmentStream, list[pa.Table], int]:
-    """Stream a segment's rows of the span; returns the stream with its figures, rejected rows, unreadable lines."""
+def _from_segment(log: _Log, path: Path, sealed: Sealed | None) -> _Figures:
+    """Stream a segment's rows of the span."""
     start, end = log.span
-    stream = SegmentStream(path, log.columns, start=start, end=end, damage_listed_max=DAMAGE_LISTED_MAX)
-    tables, rejected, unreadable = [], [], 0
+    stream = SegmentStream(path, log.columns, start=start, end=end, damage_listed_max=DAMAGE_KEPT_MAX)
+    tables, rejected, unreadable_lines = [], [], 0
     for block in stream:
         parsed = parse(stream.header + block, log.columns, log.names)
         tables.append(parsed.table)
-        unreadable += parsed.unreadable_lines
+        unreadable_lines += parsed.unreadable_lines
         if parsed.rejected.num_rows:
             rejected.append(parsed.rejected)
     # Only now: a file that cannot be read to its end counts for nothing.
     for table in tables:
         log.take(table)
-    return stream, rejected, unreadable
+    damaged, damage = _damage_of(stream, sealed)
+    file = _input(log, path, stream.segment_id, stream.bytes_read, stream.sha256, damaged, damage)
+    return _Figures((file,), _corrupt(log, damaged, damage), tuple(rejected), unreadable_lines)
 
 
-def _streamed(log: _Log, stream: SegmentStream, sealed: Sealed | None) -> InputFile:
-    damaged, damage = stream.damaged, tuple(stream.damage)
-    if sealed is not None and sealed.sha256 != stream.sha256:
-        # Each line may be right by itself and yet not what was written; `make verify` says more.
-        damaged, damage = damaged + 1, (Damage(0, "the file is not as it was sealed"), *damage)
-    return _input(log, stream.path, stream.segment_id, stream.bytes_read, stream.sha256, damaged, damage)
+def _damage_of(stream: SegmentStream, sealed: Sealed | None) -> tuple[int, Sequence[Damage]]:
+    """How much damage a segment has, and the places of it."""
+    if sealed is None or sealed.sha256 == stream.sha256:
+        return stream.damaged, stream.damage
+    # Each line may be right by itself and yet not what was written; `make verify` says more.
+    return stream.damaged + 1, [Damage(0, "the file is not as it was sealed"), *stream.damage]
+
+
+def _corrupt(log: _Log, damaged: int, damage: Sequence[Damage]) -> int:
+    """How much of a segment's damage may belong to the window. What is not listed may."""
+    return damaged - len(damage) + sum(place.may_be_inside(*log.window) for place in damage)
 
 
 def _dropped(figures: _Figures, label_figures: _Figures, window_start: str) -> dict[str, int]:
@@ -277,6 +326,7 @@ def _dropped(figures: _Figures, label_figures: _Figures, window_start: str) -> d
     counts = {
         "unreadable line": figures.unreadable_lines,
         "unreadable value": sum(_since(table, window_start) for table in figures.rejected),
+        "expired meanwhile": figures.expired_rows + label_figures.expired_rows,
         "unreadable label": label_figures.unreadable_lines + sum(table.num_rows for table in label_figures.rejected),
     }
     return {reason: count for reason, count in counts.items() if count}
@@ -300,6 +350,7 @@ def _input(
     )
 
 
-def _unreadable(log: _Log, path: Path, reason: str) -> InputFile:
+def _unreadable(log: _Log, path: Path, reason: str) -> _Figures:
     nothing = hashlib.sha256().hexdigest()
-    return InputFile(log.kind, path.relative_to(log.live).as_posix(), "", 0, nothing, 1, (CorruptLine(0, reason),))
+    place = path.relative_to(log.live).as_posix()
+    return _Figures((InputFile(log.kind, place, "", 0, nothing, 1, (CorruptLine(0, reason),)),), corrupt=1)

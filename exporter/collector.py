@@ -25,7 +25,7 @@ class SentinelCollector(Collector):
         yield from model_gauges(self._sources.models())
         yield from self._sources.gateway_families()
         yield _heartbeats(self._sources.heartbeats())
-        yield from log_gauges(self._sources.log())
+        yield from log_gauges(self._sources.log(), self._sources.log_commands(), self._sources.log_disk_used_ratio())
         # Last, so that the failures of this very scrape are in it.
         errors = CounterMetricFamily("sentinel_exporter_errors", "Readings of a source that failed", labels=["source"])
         for source, count in self._sources.errors().items():

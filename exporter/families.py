@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from drift_engine.results import Latest, Result
 from drift_engine.results.schema import DataDrift, Outcome, Severity
 from exporter.sources import LogState, ModelState
+from gateway.log.outcomes import Outcome as LogCommand
 from gateway.registry import Metric
 
 MODEL = ("model_name", "model_version")
@@ -79,9 +80,42 @@ def model_gauges(models: Iterable[ModelState]) -> list[GaugeMetricFamily]:
     return gauges.families()
 
 
-def log_gauges(log: LogState | None) -> list[GaugeMetricFamily]:
-    """The gauges of the prediction and label logs; none before there is a log."""
+def log_gauges(
+    log: LogState | None, commands: Iterable[LogCommand], disk_used_ratio: float | None
+) -> list[GaugeMetricFamily]:
+    """The gauges of the prediction and label logs; of the chain none before there is a log.
+
+    Args:
+        commands: how sealing, verifying and expiring ended last.
+        disk_used_ratio: how full the logs' disk is, from 0 to 1; None when that is not known.
+    """
     gauges = Gauges()
+    gauges.add(
+        "sentinel_log_disk_used_ratio",
+        "How full the disk of the logs is, from 0 to 1; when it is full, predictions are refused",
+        {},
+        disk_used_ratio,
+    )
+    for outcome in commands:
+        labels: dict[str, str] = {"command": outcome.command}
+        gauges.add(
+            "sentinel_log_command_timestamp_seconds",
+            "When a command of the logs (seal, verify, expire) last ended, whatever its outcome",
+            labels,
+            outcome.ended_at,
+        )
+        gauges.add(
+            "sentinel_log_command_last_success_timestamp_seconds",
+            "When a command of the logs last ended without a fault",
+            labels,
+            outcome.last_success_at,
+        )
+        gauges.add(
+            "sentinel_log_command_succeeded",
+            "1 when a command's newest run did all it had to, 0 when it failed; verify: 0 when it found damage",
+            labels,
+            outcome.succeeded,
+        )
     if log is not None:
         gauges.add("sentinel_log_chain_length", "Entries in the manifest chain of the logs", {}, log.chain_length)
         gauges.add(
@@ -89,12 +123,6 @@ def log_gauges(log: LogState | None) -> list[GaugeMetricFamily]:
             "Log segments without an entry in the chain: being written, or waiting for the next seal",
             {},
             log.unsealed_segments,
-        )
-        gauges.add(
-            "sentinel_log_disk_used_ratio",
-            "How full the disk of the logs is, from 0 to 1; when it is full, predictions are refused",
-            {},
-            log.disk_used_ratio,
         )
         if log.chain_length:
             gauges.add(

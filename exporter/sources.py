@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from drift_engine.results import Latest, Result, ResultStore
 from drift_engine.results.store import ResultError
 from gateway import heartbeat, metrics_folder
 from gateway.heartbeat import Heartbeat
-from gateway.log import manifest
+from gateway.log import manifest, outcomes
+from gateway.log.outcomes import Outcome
 from gateway.log.retention import disk_used_ratio
 from gateway.registry import ModelCard, Registry, RegistryError, Serving
 from gateway.settings import Paths
@@ -23,8 +24,8 @@ from gateway.settings import Paths
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-Source = Literal["result", "registry", "gateway_metrics", "log"]
-SOURCES: tuple[Source, ...] = ("result", "registry", "gateway_metrics", "log")
+Source = Literal["result", "registry", "gateway_metrics", "log", "disk"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 #: Identifies one state of a file: replaced files differ in inode, rewritten ones in time or size.
 Mark = tuple[int, int, int]
 
@@ -51,12 +52,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class LogState:
-    """The logs' manifest chain, the segments that it does not hold yet, and how full their disk is (0 to 1)."""
+    """The logs' manifest chain, and the segments that it does not hold yet."""
 
     chain_length: int
     chain_head: str
     unsealed_segments: int
-    disk_used_ratio: float
 
 
 class Sources:
@@ -128,6 +128,25 @@ class Sources:
                 self._failed("log", str(error))
             return self._log
 
+    def log_commands(self) -> list[Outcome]:
+        """How sealing, verifying and expiring ended last; one whose record is absent or unreadable is absent here."""
+        return outcomes.read_all(self._state)
+
+    def log_disk_used_ratio(self) -> float | None:
+        """How full the disk of the logs is at this moment, from 0 to 1; None when the system does not say.
+
+        The last good answer is not given here: a disk fills whether it can be asked or not.
+        """
+        with self._lock:
+            self._recovered("disk")
+            # Before the first row: the disk on which the logs will be.
+            folder = self._live.absolute()
+            try:
+                return disk_used_ratio(next(path for path in (folder, *folder.parents) if path.exists()))
+            except OSError as error:
+                self._failed("disk", f"{self._live}: {error.strerror}")
+                return None
+
     def errors(self) -> dict[Source, int]:
         """How often each source could not be read, since the exporter started."""
         with self._lock:
@@ -151,7 +170,6 @@ class Sources:
             chain_length=len(self._chain.entries),
             chain_head=self._chain.head,
             unsealed_segments=len(manifest.unsealed(self._live, self._chain)),
-            disk_used_ratio=disk_used_ratio(self._live),
         )
 
     def _with_results(self) -> set[tuple[str, str]]:

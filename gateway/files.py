@@ -7,10 +7,21 @@ forgets what was not synced; production always takes `REAL`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+
+class NotRegular(OSError):
+    """What was to be opened is no regular file but a FIFO, a device, a socket, a folder, or a link."""
+
+    reason = "is no regular file"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EINVAL, self.reason, str(path))
 
 
 class FileSystem:
@@ -50,6 +61,33 @@ class FileSystem:
 
 
 REAL = FileSystem()
+
+
+def open_regular(path: Path) -> int:
+    """Open a regular file for reading; never waits. The caller closes the descriptor.
+
+    Raises:
+        NotRegular: it is something else; a symbolic link too, whatever it points to.
+        OSError: as open(2).
+    """
+    try:
+        # Without O_NONBLOCK, opening a FIFO waits until somebody writes into it.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        # ELOOP: a link; ENXIO: a socket, or a device without a driver.
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotRegular(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotRegular(path)
+    return fd
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file. Errors as `open_regular`."""
+    with open(open_regular(path), "rb") as stream:
+        return stream.read()
 
 
 def fsync_dir(directory: Path, files: FileSystem = REAL) -> None:

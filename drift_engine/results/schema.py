@@ -55,7 +55,7 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Rows:
-    """Row counts of the window: intact rows `read`, rows left out by reason, damaged lines in the files read."""
+    """Row counts of the window: intact rows `read`, rows left out by reason, damaged lines that may belong to it."""
 
     read: int
     dropped: dict[str, int]

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from gateway.log import retention, seal, verify
+from gateway.log import outcomes, retention, seal, verify
 from gateway.log.manifest import Sealed, UnreadableChain
 from gateway.log.settings import LogSettings
 from gateway.settings import InvalidSettings, Paths, load
@@ -29,6 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return USAGE
+    if options.command == "expire" and not retention.is_on(settings):
+        print("retention is off: neither [log] retention_days nor retention_bytes is set")
+        return OK
+    code = _run(options, paths, settings)
+    _record(paths, options.command, code)
+    return code
+
+
+def _run(options: argparse.Namespace, paths: Paths, settings: LogSettings) -> int:
     try:
         if options.command == "seal":
             return _seal(paths, options.quiet)
@@ -38,6 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UnreadableChain, OSError) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return FAULTY
+
+
+def _record(paths: Paths, command: outcomes.Command, code: int) -> None:
+    """Tell the exporter how it ended. An installation that logged nothing yet is left as it is."""
+    if not paths.live.is_dir():
+        return
+    try:
+        outcomes.record(paths.state, command, time.time(), succeeded=code == OK)
+    except OSError as error:
+        # What was done is done. The record grows old, and an alert says so.
+        print(f"how it ended cannot be recorded in {paths.state}: {error.strerror or error}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +101,8 @@ def _seal(paths: Paths, quiet: bool) -> int:
         print(f"not sealed: {failure.path}: {failure.reason}", file=sys.stderr)
     if done.damaged_chain:
         print("the manifest chain is damaged: 'make verify' says where", file=sys.stderr)
+    if done.leftovers_removed:
+        print(f"removed {done.leftovers_removed} temporary files that killed processes left")
     if done.sealed or not quiet:
         print(f"{done.being_written} segments are being written; the chain has {done.entries} entries")
         print(f"head {done.head}")
@@ -104,9 +126,6 @@ def _warn_of_full_disk(paths: Paths) -> None:
 
 
 def _expire(paths: Paths, settings: LogSettings, quiet: bool) -> int:
-    if not retention.is_on(settings):
-        print("retention is off: neither [log] retention_days nor retention_bytes is set")
-        return OK
     done = retention.expire(paths.live, settings, time.time())
     for entry in done.expired:
         print(f"expired {entry.path}: {entry.reason}")

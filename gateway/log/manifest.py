@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +20,8 @@ from typing import Literal
 
 import msgspec
 
-from gateway.files import fsync_dir, make_dirs, write_all, write_atomically
-from gateway.log.segment import LogError, UnreadableSegment, parse_name
+from gateway.files import fsync_dir, make_dirs, read_regular, write_all, write_atomically
+from gateway.log.segment import LogError, segment_id_of
 
 FORMAT_VERSION = 1
 FILE = "manifests.jsonl"
@@ -151,7 +150,7 @@ def read_chain(live: Path) -> Chain:
     """
     path = live / FILE
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         return Chain()
     except OSError as error:
@@ -231,31 +230,17 @@ def chain_locked(live: Path) -> Iterator[ChainWriter]:
 
 
 def segment_files(live: Path) -> list[Path]:
-    """Every file under `data/live` that is named as a segment and lies where one may be, sorted."""
-    return sorted(path for path in live.glob("*/*/*.csv") if _segment_id(path) and _is_regular(path))
+    """Every path under `data/live` that is named as a segment and lies where one may be, sorted.
+
+    Whether it is a regular file shows when it is opened: one that is not must be named, not passed over.
+    """
+    return sorted(path for path in live.glob("*/*/*.csv") if segment_id_of(path))
 
 
 def unsealed(live: Path, chain: Chain) -> list[Path]:
     """The segments that have no entry yet: being written, or waiting for the next seal. Sorted."""
-    found = ((path, _segment_id(path)) for path in live.glob("*/*/*.csv"))
-    # The name first: of ten thousand segments only a few need a look at the file itself.
-    return sorted(path for path, key in found if key and key not in chain.sealed and _is_regular(path))
-
-
-def _segment_id(path: Path) -> str | None:
-    if path.name.startswith("."):
-        return None
-    try:
-        return parse_name(path).segment_id
-    except UnreadableSegment:
-        return None
-
-
-def _is_regular(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False
+    found = ((path, segment_id_of(path)) for path in live.glob("*/*/*.csv"))
+    return sorted(path for path, key in found if key and key not in chain.sealed)
 
 
 class _NewerFormat(Exception):

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.clock import TEXT_LENGTH
+from gateway.files import open_regular
 from gateway.log.line import LogColumn, header_line, id_checksum, is_intact
-from gateway.log.segment import UnreadableSegment, is_being_written, parse_name
+from gateway.log.segment import is_being_written, parse_name, unreadable
 
 #: How much of a segment is read at once; a longer line is read whole nevertheless.
 BLOCK_BYTES = 8 << 20
@@ -29,10 +29,24 @@ _TIME_BEHIND_FIRST_COMMA = 1 + 36 + 1
 
 @dataclass(frozen=True)
 class Damage:
-    """Bytes that are not what was written: where they begin (from the file's start) and what is wrong."""
+    """Bytes that are not what was written: where they begin (from the file's start) and what is wrong.
+
+    A damaged line has no time of its own that could be trusted. `after` and `before` are the times of the nearest
+    intact lines in front of it and behind it; None where there is none, or none yet.
+    """
 
     offset: int
     reason: str
+    after: str | None = None
+    before: str | None = None
+
+    def may_be_inside(self, start: str | None, end: str | None) -> bool:
+        """Whether a line between these neighbours may belong to start <= time < end; None is unbounded."""
+        first, last = self.after, self.before
+        if first is not None and last is not None and last < first:
+            # The clock was set back between the two.
+            first, last = last, first
+        return (end is None or first is None or first < end) and (start is None or last is None or last >= start)
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,8 @@ class SegmentStream:
         damage: in file order; `damaged` is how many there are.
 
     Raises:
-        UnreadableSegment: no segment, a newer format, or (while iterating) the file cannot be read.
+        UnreadableSegment: no segment, a newer format, or (while iterating) the file cannot be read; its subclass
+            MissingSegment: there is no such file.
     """
 
     def __init__(
@@ -124,6 +139,9 @@ class SegmentStream:
         self.rows_total = 0
         self.damage: list[Damage] = []
         self.damaged = 0
+        #: Damage behind which no intact line has come yet, each with its place among the next block's intact lines.
+        self._undated: list[tuple[Damage, int]] = []
+        self._newest: str | None = None
         self._hash = hashlib.sha256()
         self._start, self._end = _bound(start), _bound(end)
         self._bytes_limit = bytes_limit
@@ -150,11 +168,13 @@ class SegmentStream:
                 self.rows += len(kept)
                 kept.append(b"")
                 yield b"\n".join(kept)
+        self.damage += [damage for damage, _ in self._undated]
+        self._undated = []
 
     def _whole_lines(self) -> Iterator[bytes]:
         """The file in blocks that end with a line; the last one may end in a torn line."""
         try:
-            with open(self.path, "rb", opener=self._open_regular) as stream:
+            with open(open_regular(self.path), "rb") as stream:
                 # Ask before reading: a writer that dies in between leaves a cut line that the next pass reports.
                 live = is_being_written(stream.fileno())
                 size = os.fstat(stream.fileno()).st_size
@@ -169,18 +189,10 @@ class SegmentStream:
                         pieces = []
                     pieces.append(block[end:])
         except OSError as error:
-            raise UnreadableSegment(self.path, f"cannot be read ({error.strerror})") from None
+            raise unreadable(self.path, error) from None
         tail = b"".join(pieces)
         if tail and not live:
             yield tail
-
-    def _open_regular(self, name: str, flags: int) -> int:
-        # Without O_NONBLOCK, opening a FIFO waits until somebody writes into it.
-        fd = os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise UnreadableSegment(self.path, "is no regular file")
-        return fd
 
     def _intact(self, content: bytes) -> list[bytes]:
         """The intact lines of a block that lie inside the window; notes the others."""
@@ -197,12 +209,13 @@ class SegmentStream:
             if is_intact(line, id_crc):
                 kept.append(line)
             else:
-                self._found(offset, "checksum does not match")
+                self._found(offset, "checksum does not match", len(kept))
             offset += len(line) + 1
         if tail:
-            self._found(offset, "line is cut off")
+            self._found(offset, "line is cut off", len(kept))
         if foreign:
             return []
+        self._date(kept)
         self.rows_total += len(kept)
         return self._inside(kept)
 
@@ -214,10 +227,28 @@ class SegmentStream:
             lines = [line for line in lines if time_of(line) < last]
         return lines
 
-    def _found(self, offset: int, reason: str) -> None:
+    def _found(self, offset: int, reason: str, place: int = 0) -> None:
+        """Note damage; `place`: how many intact lines of this block are in front of it."""
         self.damaged += 1
-        if self._damage_listed_max is None or len(self.damage) < self._damage_listed_max:
-            self.damage.append(Damage(offset, reason))
+        if self._damage_listed_max is None or self.damaged <= self._damage_listed_max:
+            self._undated.append((Damage(offset, reason), place))
+
+    def _date(self, kept: list[bytes]) -> None:
+        """Give the damage its neighbours' times, now that this block's intact lines are known."""
+        if not kept and not self._undated:
+            return
+        undated, self._undated = self._undated, []
+        for damage, place in undated:
+            after = damage.after or (self._time(kept[place - 1]) if place else self._newest)
+            if place < len(kept):
+                self.damage.append(replace(damage, after=after, before=self._time(kept[place])))
+            else:
+                self._undated.append((replace(damage, after=after), 0))
+        if kept:
+            self._newest = self._time(kept[-1])
+
+    def _time(self, line: bytes) -> str:
+        return self._time_of(line).decode("ascii", "replace")
 
 
 def _bound(moment: str | None) -> bytes | None:

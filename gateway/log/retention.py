@@ -7,15 +7,15 @@ and still says what every deleted segment held.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import utc_text
-from gateway.files import fsync_dir
+from gateway.files import fsync_dir, open_regular
 from gateway.log.manifest import NO_HEAD, Chain, Expired, Sealed, chain_locked, segment_files
 from gateway.log.seal import Failure, blocks
 from gateway.log.segment import parse_name
@@ -52,8 +52,7 @@ def expire(live: Path, settings: LogSettings, now: float) -> Expiry:
     if not is_on(settings) or not live.is_dir():
         return Expiry()
     with chain_locked(live) as writer:
-        _delete(live, writer.chain.expired.values())
-        failures = []
+        failures = _delete(live, writer.chain.expired.values())
         drafts = []
         freed = 0
         for sealed, reason in _due(live, writer.chain, settings, now):
@@ -64,7 +63,7 @@ def expire(live: Path, settings: LogSettings, now: float) -> Expiry:
             drafts.append(_draft(sealed, reason, now))
             freed += sealed.bytes
         entries = [entry for entry in (writer.append(*drafts) if drafts else ()) if isinstance(entry, Expired)]
-        _delete(live, entries)
+        failures += _delete(live, entries)
         return Expiry(tuple(entries), tuple(failures), freed, writer.head)
 
 
@@ -78,9 +77,9 @@ def disk_used_ratio(folder: Path) -> float:
 def _due(live: Path, chain: Chain, settings: LogSettings, now: float) -> list[tuple[Sealed, str]]:
     """The entries to expire, oldest first, each with the reason."""
     due = []
-    total = sum(path.stat().st_size for path in segment_files(live))
+    total = sum(_size(path) for path in segment_files(live))
     for sealed in sorted(chain.present.values(), key=lambda entry: (_newest(entry), entry.number)):
-        if not (live / sealed.path).exists():
+        if not os.path.lexists(live / sealed.path):
             # Its absence is a finding of `verify`; expiring it now would hide that.
             continue
         if settings.retention_days is not None and _newest(sealed) < _days_before(now, settings.retention_days):
@@ -91,6 +90,15 @@ def _due(live: Path, chain: Chain, settings: LogSettings, now: float) -> list[tu
             continue
         total -= sealed.bytes
     return due
+
+
+def _size(path: Path) -> int:
+    """What deleting it would free; 0 for what is no regular file, or was renamed or deleted just now."""
+    try:
+        status = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _newest(sealed: Sealed) -> str:
@@ -104,7 +112,7 @@ def _days_before(now: float, days: float) -> str:
 
 def _why_kept(path: Path, sealed: Sealed) -> str | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path)
         try:
             digest = hashlib.sha256()
             for block in blocks(fd):
@@ -129,14 +137,21 @@ def _draft(sealed: Sealed, reason: str, now: float) -> Expired:
     )
 
 
-def _delete(live: Path, entries: Iterable[Expired]) -> None:
-    """Delete the files of entries that are in the chain; one that is gone already is fine."""
+def _delete(live: Path, entries: Iterable[Expired]) -> list[Failure]:
+    """Delete the files of entries that are in the chain; returns what could not be. One that is gone is fine."""
     folders = set()
+    failures = []
     for entry in entries:
         path = live / entry.path
-        with contextlib.suppress(FileNotFoundError):
+        try:
             if parse_name(path).segment_id == entry.segment_id:
                 path.unlink()
                 folders.add(path.parent)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            # A folder in its place, say. The others go nevertheless, and the next expiry tries again.
+            failures.append(Failure(entry.path, error.strerror or str(error)))
     for folder in sorted(folders):
         fsync_dir(folder)
+    return failures

@@ -3,6 +3,7 @@
 The order, under the chain's lock: see that the writer is gone (its `flock` is free), sync, take the write
 permission away, read the whole file once, append the entry and sync that. The entry is the commit point; a crash
 before it leaves a segment that the next seal takes up again from the start. Nothing is truncated or repaired.
+Under the same lock it clears away the temporary files that killed processes left.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import utc_text
-from gateway.files import fsync_dir
+from gateway.files import fsync_dir, open_regular
 from gateway.log.check import LineChecker
+from gateway.log.leftovers import remove_leftovers
 from gateway.log.manifest import BLOCK_BYTES, NO_HEAD, ChainWriter, Sealed, chain_locked, unsealed
 from gateway.log.segment import parse_name
 
@@ -36,7 +37,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sealing:
-    """What one seal did. `being_written`: segments left alone; `entries`, `head`: the chain afterwards."""
+    """What one seal did. `being_written`: segments left alone; `entries`, `head`: the chain afterwards.
+
+    `leftovers_removed`: temporary files of killed processes.
+    """
 
     sealed: tuple[Sealed, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -44,10 +48,11 @@ class Sealing:
     entries: int = 0
     head: str = NO_HEAD
     damaged_chain: bool = False
+    leftovers_removed: int = 0
 
 
 def seal(live: Path, clock: Callable[[], float], sealed: Callable[[Sealed], None] = lambda _: None) -> Sealing:
-    """Seal every segment under `data/live` whose writer is gone, suspect and empty ones too.
+    """Seal every segment under `data/live` whose writer is gone, suspect and empty ones too, and remove leftovers.
 
     Args:
         clock: seconds since the epoch, for the entries.
@@ -63,6 +68,8 @@ def seal(live: Path, clock: Callable[[], float], sealed: Callable[[Sealed], None
         for path in unsealed(live, writer.chain):
             run.take(path)
         run.commit()
+        # Last: whatever is wrong with them must not keep a segment from being sealed.
+        leftovers_removed = remove_leftovers(live, clock())
         return Sealing(
             sealed=tuple(run.done),
             failures=tuple(run.failures),
@@ -70,6 +77,7 @@ def seal(live: Path, clock: Callable[[], float], sealed: Callable[[Sealed], None
             entries=len(writer.chain.entries) + len(run.done),
             head=writer.head,
             damaged_chain=any(fault.is_damage for fault in writer.chain.faults),
+            leftovers_removed=leftovers_removed,
         )
 
 
@@ -137,7 +145,7 @@ def blocks(fd: int, limit: int | None = None) -> Iterator[bytes]:
 def _read_closed(path: Path, relative: str, clock: Callable[[], float]) -> Sealed | None:
     """Make a segment final and describe it; None while it is being written or renamed by its writer."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path)
     except FileNotFoundError:
         return None
     try:
@@ -205,7 +213,7 @@ def _is_still(path: Path, fd: int) -> bool:
         named = path.stat(follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(opened.st_mode) and (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)
+    return (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)
 
 
 def _block(fd: int, offset: int, wanted: int) -> bytes:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.files import REAL, FileSystem, fsync_dir, make_dirs, write_all
+from gateway.files import REAL, FileSystem, NotRegular, fsync_dir, make_dirs, write_all
 
 FORMAT_VERSION = 1
 _NAME = re.compile(r"(?P<prefix>[a-z_]+)-(?P<id>v(?P<version>\d+)-[^.]+)(?P<suspect>\.suspect)?\.csv")
@@ -36,6 +36,13 @@ class UnreadableSegment(LogError):
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class MissingSegment(UnreadableSegment):
+    """There is no such file, perhaps not any more: its writer may have renamed it, retention may have deleted it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "is missing")
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,23 @@ def parse_name(path: Path) -> SegmentName:
     if parts is None:
         raise UnreadableSegment(path, "is not named like a segment")
     return SegmentName(match["prefix"], match["id"], int(parts["header_crc"], 16), match["suspect"] is not None)
+
+
+def segment_id_of(path: Path) -> str | None:
+    """The id in a segment's name; None for a path that is not named like a segment, or like a newer one."""
+    try:
+        return parse_name(path).segment_id
+    except UnreadableSegment:
+        return None
+
+
+def unreadable(path: Path, error: OSError) -> UnreadableSegment:
+    """What an error of the system says about a segment."""
+    if isinstance(error, FileNotFoundError):
+        return MissingSegment(path)
+    if isinstance(error, NotRegular):
+        return UnreadableSegment(path, NotRegular.reason)
+    return UnreadableSegment(path, f"cannot be read ({error.strerror})")
 
 
 def create(folder: Path, prefix: str, header: bytes, now: float, files: FileSystem = REAL) -> OpenSegment:

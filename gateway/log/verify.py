@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.files import NotRegular, open_regular
 from gateway.log.check import Checked, LineChecker
 from gateway.log.manifest import (
     BLOCK_BYTES,
@@ -30,7 +31,7 @@ from gateway.log.manifest import (
     read_chain,
 )
 from gateway.log.seal import blocks
-from gateway.log.segment import SegmentName, UnreadableSegment, parse_name
+from gateway.log.segment import SegmentName, UnreadableSegment, parse_name, segment_id_of
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ class _Verifier:
         except UnreadableSegment as error:
             self._damage(shown, None, "no segment", error.reason)
             return
-        if len(relative.parts) != SEGMENT_DEPTH or path.is_symlink() or not path.is_file():
-            self._damage(shown, None, "no segment", "lies where no segment belongs, or is no regular file")
+        if len(relative.parts) != SEGMENT_DEPTH:
+            self._damage(shown, None, "no segment", "lies where no segment belongs")
             return
         self._check_segment(path, shown, name)
 
@@ -165,7 +166,7 @@ class _Verifier:
             return
         self._segments += 1
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(path)
         except OSError as error:
             self._gone_or_unreadable(path, shown, name, error)
             return
@@ -275,6 +276,9 @@ class _Verifier:
 
     def _gone_or_unreadable(self, path: Path, shown: str, name: SegmentName, error: OSError) -> None:
         self._segments -= 1
+        if isinstance(error, NotRegular):
+            # What stands in a sealed segment's place is not the segment: that one is missing.
+            del self._met[name.segment_id]
         if not isinstance(error, FileNotFoundError):
             self._damage(shown, None, "unreadable", error.strerror or str(error))
             return
@@ -283,7 +287,8 @@ class _Verifier:
         del self._met[name.segment_id]
         if not name.suspect and suspect.exists():
             self._check_file(suspect)
-        elif name.segment_id not in _expired_now(self._live):
+        elif name.segment_id not in self._chain.sealed and name.segment_id not in _expired_now(self._live):
+            # One that is in the chain is told of with all others that are missing.
             self._damage(shown, None, "deleted", "vanished while the logs were verified")
 
     def _damage(self, path: str, offset: int | None, kind: str, detail: str) -> None:
@@ -299,12 +304,15 @@ class _Verifier:
 
 
 def _files(live: Path) -> Iterator[Path]:
-    """Every file below `live`, folder by folder in order; links to folders are named, not followed."""
+    """Every file below `live`, folder by folder in order, and each folder that is called like a segment.
+
+    Links to folders are named, not followed.
+    """
     for folder, folders, names in os.walk(live):
         folders.sort()
         base = Path(folder)
         yield from (base / name for name in sorted(names))
-        yield from (base / name for name in folders if (base / name).is_symlink())
+        yield from (base / name for name in folders if segment_id_of(base / name) or (base / name).is_symlink())
 
 
 def _lines_of(fd: int, name: SegmentName, size: int, live: bool) -> Checked:

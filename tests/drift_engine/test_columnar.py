@@ -22,12 +22,14 @@ from drift_engine.columnar import ColumnCache
 from drift_engine.live_log import LiveRows, read_live
 from drift_engine.parsing import MOMENT
 from drift_engine.table import NumberColumn, Table
-from gateway.clock import utc_text
+from gateway.clock import parse_utc, utc_text
 from gateway.log import labels, predictions
 from gateway.log.line import id_checksum, seal_line
 from gateway.log.manifest import read_chain
+from gateway.log.retention import Expiry, expire
 from gateway.log.seal import seal
-from gateway.log.segment import parse_name
+from gateway.log.segment import parse_name, suspect_path
+from gateway.log.settings import LogSettings
 from tests.drift_engine.scenario import NOW, Scenario, rows
 
 AWKWARD = ["", "de", 'a "b", c', "two\nlines", "back\\slash", "\N{SNOWMAN}\u2028", None]
@@ -149,6 +151,40 @@ def test_damage_that_was_sealed_is_listed_from_the_copy_too(made: Scenario) -> N
     assert from_log.corrupt == 2
 
 
+def test_a_damaged_line_counts_in_the_windows_that_may_have_had_it(made: Scenario) -> None:
+    """From the segment and from its copy alike; a window before it, or behind it, has nothing of it."""
+    path = predictions.segments(made.paths.live, "loans", "1")[0]
+    lines = path.read_bytes().split(b"\n")
+    around = [parse_utc(lines[number].split(b",")[2].decode()) for number in (49, 51)]
+    lines[50] = b"?" + lines[50][1:]
+    path.write_bytes(b"\n".join(lines))
+    windows = [
+        ((NOW - 86400, around[0]), 0),
+        ((NOW - 86400, NOW), 1),
+        ((around[0], around[1]), 1),
+        ((around[0], NOW), 1),
+        ((around[1] + 1e-6, NOW), 0),
+    ]
+    for _ in ("streamed", "copied", "from copies"):
+        for (start, end), corrupt in windows:
+            assert read(made, start=start, end=end).corrupt == corrupt, (start, end)
+        seal_all(made)
+
+
+def test_damage_before_the_window_is_of_the_runs_before_though_the_span_is_longer(made: Scenario) -> None:
+    """A short window reads further back for labelled rows; their damage is not the window's."""
+    path = predictions.segments(made.paths.live, "loans", "1")[0]
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = b"?" + lines[2][1:]
+    path.write_bytes(b"\n".join(lines))
+    span, window, end = (utc_text(NOW - before) for before in (86400, 60, 0))
+    found = read_live(
+        made.paths.live, made.card, cache=ColumnCache(copies(made)), span_start=span, window_start=window, end=end
+    )
+    assert found.corrupt == 0
+    assert sum(file.corrupt_lines for file in found.inputs) == 1
+
+
 def truncated(copy: Path) -> None:
     """Cut a copy in half."""
     copy.write_bytes(copy.read_bytes()[: copy.stat().st_size // 2])
@@ -236,6 +272,114 @@ def test_where_no_copy_can_be_written_the_log_is_read(made: Scenario, caplog: py
     copies(made).write_text("in the way")
     assert_equal(read(made), from_log)
     assert "no columnar copy" in caplog.text
+
+
+def fifo_as_copy(copy: Path) -> None:
+    """The copy itself."""
+    copy.unlink()
+    os.mkfifo(copy)
+
+
+def fifo_as_checksum(copy: Path) -> None:
+    """The file beside it."""
+    copy.with_suffix(".crc32").unlink()
+    os.mkfifo(copy.with_suffix(".crc32"))
+
+
+@pytest.mark.parametrize("harm", [fifo_as_copy, fifo_as_checksum])
+def test_a_copy_that_is_no_file_is_made_anew_and_not_waited_for(made: Scenario, harm: Callable[[Path], None]) -> None:
+    """A FIFO in a cache is a copy that cannot be used."""
+    seal_all(made)
+    expected = read(made)
+    copy = sorted(copies(made).glob("*.parquet"))[0]
+    harm(copy)
+    assert_equal(read(made), expected)
+    assert copy.is_file()
+    assert copy.with_suffix(".crc32").is_file()
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_what_stands_in_the_place_of_a_sealed_segment_is_not_read(made: Scenario, is_copied: bool) -> None:
+    """A FIFO, or a link to the very file: named as unreadable, with or without a copy of what was there."""
+    seal_all(made)
+    if is_copied:
+        read(made)
+    fifo, link, _ = predictions.segments(made.paths.live, "loans", "1")
+    fifo.unlink()
+    os.mkfifo(fifo)
+    link.rename(made.paths.data / "moved")
+    link.symlink_to(made.paths.data / "moved")
+    found = read(made)
+    reasons = {file.path.rpartition("/")[2]: file.corrupt[0].reason for file in found.inputs if file.corrupt_lines}
+    assert reasons == dict.fromkeys((fifo.name, link.name), "is no regular file")
+    assert found.table.rows == 120
+
+
+def when_listed(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Let something happen between a run's listing of the prediction log and its first look at a file."""
+    listed = predictions.segments
+
+    def list_then_act(*arguments: Any) -> list[Path]:
+        found = listed(*arguments)
+        act()
+        return found
+
+    monkeypatch.setattr(predictions, "segments", list_then_act)
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_segment_that_expires_while_a_run_begins_is_no_damage(
+    made: Scenario, monkeypatch: pytest.MonkeyPatch, is_copied: bool
+) -> None:
+    """Retention deleted it after the folder was listed: its rows are counted as expired, and nothing as corrupt."""
+    made.log(awkward(50, 9), start=NOW - 80_000)
+    seal_all(made)
+    if is_copied:
+        read(made)
+    limit = LogSettings(retention_days=1)
+    when_listed(monkeypatch, lambda: assert_expired(1, expire(made.paths.live, limit, NOW + 10_000)))
+    found = read(made)
+    assert (found.table.rows, found.corrupt, found.dropped) == (360, 0, {"expired meanwhile": 50})
+    assert not any(file.corrupt for file in found.inputs)
+
+
+def assert_expired(count: int, done: Expiry) -> None:
+    """That an expiry deleted so many segments."""
+    assert (len(done.expired), done.failures) == (count, ())
+
+
+def test_a_segment_that_somebody_deletes_while_a_run_begins_is_missing(
+    made: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in the chain lets it go: it is named, sealed or not."""
+    for sealing in (lambda: None, lambda: seal_all(made)):
+        sealing()
+        lost = predictions.segments(made.paths.live, "loans", "1")[0]
+        with monkeypatch.context() as patch:
+            when_listed(patch, lost.unlink)
+            found = read(made)
+        (named,) = [file for file in found.inputs if file.corrupt]
+        assert (named.path, named.corrupt[0].reason) == (lost.relative_to(made.paths.live).as_posix(), "is missing")
+        assert (found.corrupt, found.dropped) == (1, {})
+
+
+def give_up(path: Path) -> None:
+    """As a writer does after a failed sync."""
+    path.rename(suspect_path(path))
+
+
+def test_a_segment_that_turns_suspect_while_a_run_begins_is_read_under_its_new_name(
+    made: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows were answered: giving a segment up must not hide them from the run."""
+    expected = read(made)
+    path = predictions.segments(made.paths.live, "loans", "1")[0]
+    with monkeypatch.context() as patch:
+        when_listed(patch, lambda: give_up(path))
+        found = read(made)
+    assert (found.table.rows, found.corrupt, found.dropped) == (360, 0, {})
+    assert bits(found.table) == bits(expected.table)
+    assert suspect_path(path).relative_to(made.paths.live).as_posix() in [file.path for file in found.inputs]
 
 
 def test_copies_of_expired_segments_and_unused_ones_are_deleted(made: Scenario) -> None:

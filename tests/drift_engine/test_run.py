@@ -344,7 +344,8 @@ def test_damaged_and_unreadable_lines_are_counted_and_the_rest_is_used(tmp_path:
     path.write_bytes(b"\n".join(lines))
     result = made.run().result
     later = made.run(Window(utc_text(NOW - 1800), utc_text(NOW), "adhoc")).result
-    assert later.rows.dropped == {}
+    assert (later.rows.dropped, later.rows.corrupt) == ({}, 0)
+    assert [file.corrupt_lines for file in later.inputs] == [1], "the file is named all the same"
     assert result.rows.read == 298
     assert result.rows.corrupt == 1
     assert result.rows.dropped == {"unreadable value": 1}

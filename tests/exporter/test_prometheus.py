@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from gateway import heartbeat, metrics_folder
+from gateway.log import outcomes
 from tests import results
 from tests.exporter.running import ROOT, exporter
 from tests.exporter.site import Site
 from tests.exporter.test_metrics_folder import work
+from tests.gateway.log.sealed import seal_all, write_segment
 from tests.results import NOON
 from tests.tools import free_port, require_tool, wait_until
 
@@ -90,6 +92,9 @@ def test_the_alerts_ask_for_metrics_that_exist(site: Site) -> None:
     site.serve(fraud="1")
     heartbeat.write(site.paths.state, "gateway", NOON)
     metrics_folder.prepare(site.paths.gateway_metrics)
+    write_segment(site.paths.live, 1)
+    seal_all(site.paths.live)
+    outcomes.record(site.paths.state, "seal", NOON, succeeded=True)
     with exporter(site) as running:
         shown = set(re.findall(r"^# TYPE (\w+) ", running.get("/metrics").decode(), re.MULTILINE))
     gateway = {

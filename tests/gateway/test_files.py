@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.files import make_dirs, replaced_atomically, write_all, write_atomically
+from gateway.files import (
+    NotRegular,
+    make_dirs,
+    open_regular,
+    read_regular,
+    replaced_atomically,
+    write_all,
+    write_atomically,
+)
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -51,3 +59,19 @@ def test_folders_are_made_with_their_parents_and_twice_is_fine(tmp_path: Path) -
     make_dirs(tmp_path / "a" / "b")
     make_dirs(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_only_regular_files_are_opened_and_nothing_is_waited_for(tmp_path: Path) -> None:
+    """A FIFO without a writer, a folder, a link: refused at once, and no descriptor stays open."""
+    target, fifo, link = tmp_path / "file", tmp_path / "fifo", tmp_path / "link"
+    target.write_bytes(b"content")
+    os.mkfifo(fifo)
+    link.symlink_to(target)
+    assert read_regular(target) == b"content"
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for path in (fifo, tmp_path, link):
+        with pytest.raises(NotRegular, match="is no regular file"):
+            open_regular(path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "absent")

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.clock import utc_text
 from gateway.log import predictions
-from gateway.log.reader import SegmentScan, SegmentStream, scan
+from gateway.log.reader import Damage, SegmentScan, SegmentStream, scan
 from gateway.log.segment import UnreadableSegment, create, segments
 from gateway.log.writer import SegmentWriter
 from tests.gateway.cards import NUMBERS_AND_TEXT, card
@@ -186,3 +186,59 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     for path in (fifo, folder):
         with pytest.raises(UnreadableSegment, match="is no regular file"):
             scan(path, COLUMNS)
+
+
+def flip(path: Path, *numbers: int) -> None:
+    """Damage these lines; 0 is the header."""
+    lines = path.read_bytes().split(b"\n")
+    for number in numbers:
+        lines[number] = b"?" + lines[number][1:]
+    path.write_bytes(b"\n".join(lines))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100, 1000, 1 << 20])
+def test_damage_is_dated_by_its_intact_neighbours(tmp_path: Path, block_bytes: int) -> None:
+    """Wherever blocks end. Row n is line n + 1 and has the time n."""
+    path = segment_of(tmp_path, 10)
+    flip(path, 0, 1, 5, 6, 10)
+    found = SegmentStream(path, COLUMNS, block_bytes=block_bytes)
+    assert sum(item.count(b"\n") for item in found) == 6
+    around = [(place.after, place.before) for place in found.damage]
+    middle = (utc_text(3), utc_text(6))
+    assert around == [(None, utc_text(1)), (None, utc_text(1)), middle, middle, (utc_text(8), None)]
+
+
+def test_damage_is_dated_by_rows_outside_the_window_too(tmp_path: Path) -> None:
+    """A window keeps rows; it must not move the neighbours."""
+    path = segment_of(tmp_path, 10)
+    flip(path, 5)
+    (place,) = scan(path, COLUMNS, start=utc_text(8)).damage
+    assert (place.after, place.before) == (utc_text(3), utc_text(5))
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "inside"),
+    [
+        (3, 6, [3, 4, 5, 6]),
+        # The clock was set back in between.
+        (6, 3, [3, 4, 5, 6]),
+        (None, 3, [0, 1, 2, 3]),
+        (6, None, [6, 7, 8, 9]),
+        (None, None, list(range(10))),
+    ],
+)
+def test_damage_may_be_inside_the_windows_that_its_neighbours_leave_room_for(
+    after: int | None, before: int | None, inside: list[int]
+) -> None:
+    """Ten windows of one second, one after another: damage counts in one of them at least."""
+    place = Damage(0, "", *(None if at is None else utc_text(at) for at in (after, before)))
+    windows = [(utc_text(second), utc_text(second + 1)) for second in range(10)]
+    assert [second for second, window in enumerate(windows) if place.may_be_inside(*window)] == inside
+    assert place.may_be_inside(None, None)
+
+
+def test_damage_of_a_segment_for_other_columns_has_no_time(segment: Path) -> None:
+    """Nobody knows what its lines say."""
+    flip(segment, 2)
+    found = scan(segment, predictions.columns(card(features=NUMBERS_AND_TEXT[:2])))
+    assert [(place.after, place.before) for place in found.damage] == [(None, None)] * 2

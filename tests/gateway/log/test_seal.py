@@ -188,7 +188,7 @@ def made_known(live: Path) -> bool:
     """Seal; whether an error was raised or is in the answer."""
     try:
         return bool(seal_all(live).failures)
-    except OSError:
+    except (OSError, UnreadableChain):
         return True
 
 

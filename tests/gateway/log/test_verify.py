@@ -14,7 +14,9 @@ import pytest
 from gateway.log.__main__ import main
 from gateway.log.line import id_checksum, seal_line
 from gateway.log.manifest import BLOCK_BYTES, FILE, read_chain
+from gateway.log.retention import expire
 from gateway.log.segment import create, parse_name
+from gateway.log.settings import LogSettings
 from gateway.log.verify import Finding, verify
 from tests.gateway.log.rows import HEADER, payload
 from tests.gateway.log.sealed import NOON, seal_all, sealed_entries, verified, write_segment
@@ -456,3 +458,33 @@ def test_a_segment_that_turns_suspect_while_the_logs_are_verified_is_followed(tm
 
     assert verify(tmp_path, rename_in_between).rows == 2
     assert [finding.kind for finding in findings] == ["no segment", "suspect"]
+
+
+def test_a_segment_that_expires_while_the_logs_are_verified_is_no_damage(tmp_path: Path) -> None:
+    """Listed, and deleted before its turn: the chain says why."""
+    found, path = verified_while(tmp_path, lambda live, _: expire(live, LogSettings(retention_days=1), now=9e9))
+    assert not path.exists()
+    assert [finding.kind for finding in found] == ["no segment"]
+
+
+def test_a_segment_that_somebody_deletes_while_the_logs_are_verified_is_named_once(tmp_path: Path) -> None:
+    """A loss is one finding, whichever look at the folder it falls behind."""
+    found, path = verified_while(tmp_path, lambda _, path: path.unlink())
+    assert [(finding.kind, Path(finding.path).name) for finding in found[1:]] == [("deleted", path.name)]
+
+
+def verified_while(live: Path, act: Callable[[Path, Path], object]) -> tuple[list[Finding], Path]:
+    """Verify a log with one sealed segment, and let something happen to it after its folder was listed."""
+    path = write_segment(live, 2)
+    seal_all(live)
+    # Comes first in the folder; naming it is the occasion.
+    (path.parent / "a stranger").touch()
+    findings: list[Finding] = []
+
+    def act_once(finding: Finding) -> None:
+        findings.append(finding)
+        if len(findings) == 1:
+            act(live, path)
+
+    verify(live, act_once)
+    return findings, path
