@@ -17,6 +17,7 @@ from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import ModelCard, Registry
 from gateway.serving import problems, refusals
 from gateway.serving.body import parse_object, read
+from gateway.serving.lane import Lane
 from gateway.serving.models import Models, ServedModel
 from gateway.serving.prediction import predict, rows_of
 from gateway.serving.problems import Problem
@@ -45,6 +46,7 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     models.watch()
     app = Flask("gateway", static_folder=None)
     app.extensions["models"] = models
+    app.extensions["lane"] = Lane(models)
     app.extensions["settings"] = settings
     _add_routes(app, models, settings)
     _add_error_handlers(app)

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected
 
-from gateway.serving.problems import MALFORMED, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
+from gateway.serving.problems import MALFORMED, UNSUPPORTED_MEDIA_TYPE, Problem, too_large
 
 
 def read(request: Request, bytes_max: int) -> bytes:
@@ -65,11 +65,6 @@ def _read(request: Request, bytes_max: int) -> bytes:
     if len(data) > bytes_max:
         raise too_large(bytes_max)
     return data
-
-
-def too_large(bytes_max: int) -> Problem:
-    """The refusal of a body beyond the limit."""
-    return Problem(TOO_LARGE, f"the body is larger than {bytes_max} bytes")
 
 
 class _RefusedError(ValueError):

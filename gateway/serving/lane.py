@@ -10,12 +10,15 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.clock import utc_text
 from gateway.log.writer import LogUnavailable, SegmentWriter
+from gateway.serving import refusals
 from gateway.serving.framing import PlainPrediction
 from gateway.serving.models import Models
 from gateway.serving.prediction import Prediction, predict
@@ -26,34 +29,6 @@ log = logging.getLogger("gateway.lane")
 
 #: Scoring one row longer than this would hold up all other requests of the worker: such a model is for the threads.
 QUICK_SECONDS = 0.001
-#: Of the whole request; a larger one is no single row.
-REQUEST_BYTES_MAX = 64 * 1024
-
-
-def try_predict(models: Models, asked: PlainPrediction, body: bytes, started: float) -> Prediction | None:
-    """The prediction that a plain request asks for; None when Flask is to see to it.
-
-    `started`: `time.perf_counter()` when the request was there.
-    """
-    serving = models.serving
-    served = serving.models.get(asked.model_name or serving.default_model or "")
-    if served is None or served.model.row_seconds > QUICK_SECONDS:
-        return None
-    row = served.decoder.row(body)
-    if row is None:
-        return None
-    try:
-        return predict(
-            served,
-            [row],
-            is_batch=False,
-            request_id=str(uuid.uuid4()),
-            client_id=asked.client_id if is_client_id(asked.client_id) else None,
-            started=started,
-        )
-    except Problem:
-        # Flask comes to the same end, and says so.
-        return None
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +37,7 @@ class Pending:
 
     Attributes:
         path: where it was asked for.
-        connection: where the answer goes; this module does not look at it.
+        connection: where the answer goes; nothing here looks at it.
         expired: the loop has given up on it; what is not being written by then is not written at all.
         error: why it was not recorded.
     """
@@ -74,7 +49,75 @@ class Pending:
     error: LogUnavailable | None = None
 
 
-class Recorder:
+class Lane:
+    """What the worker's event loop needs of the application: it knows connections, this knows predictions."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._scored: list[Pending] = []
+        self._recorder: _Recorder | None = None
+
+    def start(self, done: Callable[[list[Pending]], None]) -> None:
+        """Begin to record; `done` is called, in a thread, with each batch that is recorded or refused."""
+        self._recorder = _Recorder(done)
+        self._recorder.start()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Let what is queued be recorded, waiting no longer than that."""
+        if self._recorder is not None:
+            self._recorder.stop(timeout_seconds)
+
+    def take(self, asked: PlainPrediction, body: bytes, connection: Any) -> Pending | None:
+        """Score a prediction that was asked for plainly; None when Flask is to see to it.
+
+        It goes to the log with the next `flush`.
+        """
+        started = time.perf_counter()
+        serving = self._models.serving
+        served = serving.models.get(asked.model_name or serving.default_model or "")
+        if served is None or served.model.row_seconds > QUICK_SECONDS:
+            return None
+        row = served.decoder.row(body)
+        if row is None:
+            return None
+        try:
+            prediction = predict(
+                served,
+                [row],
+                is_batch=False,
+                request_id=str(uuid.uuid4()),
+                client_id=asked.client_id if is_client_id(asked.client_id) else None,
+                started=started,
+            )
+        except Problem:
+            # Flask comes to the same end, and says so.
+            return None
+        pending = Pending(prediction, asked.path, connection)
+        self._scored.append(pending)
+        return pending
+
+    def flush(self) -> None:
+        """Record what was taken since the last time, all of it together."""
+        if self._scored and self._recorder is not None:
+            batch, self._scored = self._scored, []
+            self._recorder.put(batch)
+
+    @staticmethod
+    def refusal(problem: Problem, pending: Pending | None) -> tuple[dict[str, str], bytes]:
+        """Headers and body of a refusal, which is counted and logged; `pending`: what it is for, if that is known."""
+        request_id = pending.prediction.request_id if pending else str(uuid.uuid4())
+        refusals.note(
+            problem,
+            request_id=request_id,
+            timestamp=utc_text(time.time()),
+            method="POST" if pending else "",
+            path=pending.path if pending else "",
+            card=pending.prediction.served.card if pending else None,
+        )
+        return refusals.headers(problem), problem.body(request_id)
+
+
+class _Recorder:
     """One thread that records what the loop has scored.
 
     Args:

@@ -64,6 +64,11 @@ class Problem(Exception):
         return json.dumps(document).encode()
 
 
+def too_large(bytes_max: int) -> Problem:
+    """The refusal of a body beyond the limit."""
+    return Problem(TOO_LARGE, f"the body is larger than {bytes_max} bytes")
+
+
 def pointer(*parts: str | int) -> str:
     """A JSON pointer, each part escaped as RFC 6901 says.
 

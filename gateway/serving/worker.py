@@ -19,23 +19,23 @@ import logging
 import socket
 import struct
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn import util
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
-from gateway.clock import utc_text
-from gateway.serving import problems, refusals
-from gateway.serving.body import too_large
+from gateway.serving import problems
 from gateway.serving.framing import HEAD_BYTES_MAX, Head, read_head, skip_chunks
-from gateway.serving.lane import REQUEST_BYTES_MAX, Pending, Recorder, try_predict
-from gateway.serving.problems import Problem
-from gateway.settings import GatewaySettings
+from gateway.serving.problems import Problem, too_large
+
+if TYPE_CHECKING:
+    # The master imports this module, and what a worker needs only after the fork: numpy, prometheus_client.
+    from gateway.serving.lane import Lane, Pending
+    from gateway.settings import GatewaySettings
 
 log = logging.getLogger("gateway.worker")
 
@@ -43,6 +43,8 @@ _RESPONSE = b"HTTP/1.1 %b\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\n%
 _JSON = b"Content-Type: application/json"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RECEIVE_BYTES = 65_536
+#: Of a whole request; a larger one is no single row.
+_LANE_BYTES_MAX = 65_536
 #: How often deadlines are looked at.
 _SWEEP_SECONDS = 0.25
 #: How many bodies of the largest size may be held at once, by all connections of a worker.
@@ -95,25 +97,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         # Those that the loop holds; the others are with a thread.
         self._held: set[Connection] = set()
         self._held_bytes = 0
-        self._scored: list[Pending] = []
         self._sweep_at = 0.0
         self._date = (0, b"")
 
     def run(self) -> None:
         """Serve until told to stop."""
-        self._models = self.wsgi.extensions["models"]
+        self._lane: Lane = self.wsgi.extensions["lane"]
         self._settings: GatewaySettings = self.wsgi.extensions["settings"]
-        self._recorder = Recorder(lambda batch: self.method_queue.defer(self._answer_all, batch))
-        self._recorder.start()
+        self._lane.start(lambda batch: self.method_queue.defer(self._answer_all, batch))
         super().run()
-        self._recorder.stop(self._settings.append_timeout_seconds)
+        self._lane.stop(self._settings.append_timeout_seconds)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One turn of the loop: what was scored in it is recorded together."""
         super().wait_for_and_dispatch_events(timeout)
-        if self._scored:
-            batch, self._scored = self._scored, []
-            self._recorder.put(batch)
+        self._lane.flush()
 
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection and read from it; it needs no thread yet."""
@@ -167,21 +165,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._guarded(self._expire, connection)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Let idle connections end by then: the worker is stopping."""
+        """Let connections end by then, but for answers on their way: the worker is stopping."""
         for connection in self._held:
-            if connection.is_idle:
+            if connection.pending is None and not connection.unsent:
                 connection.deadline = min(connection.deadline, deadline)
 
     def _hold(self, connection: Connection) -> None:
         """Read from a connection that no thread has."""
         connection.sock.setblocking(False)
-        connection.deadline = self._idle_deadline()
+        connection.deadline = self._within(self.cfg.keepalive)
         self._held.add(connection)
         self.poller.register(connection.sock, EVENT_READ, partial(self._on_event, connection))
 
-    def _idle_deadline(self) -> float:
-        """How long a connection may wait for its next request; a stopping worker has less patience."""
-        return time.monotonic() + (self.cfg.keepalive if self.alive else _LINGER_SECONDS)
+    def _within(self, seconds: float) -> float:
+        """A deadline for a client's next move; a stopping worker has less patience."""
+        return time.monotonic() + (seconds if self.alive else min(seconds, _LINGER_SECONDS))
 
     def _release(self, connection: Connection) -> None:
         """Stop reading from it."""
@@ -224,7 +222,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._close(connection)
         elif not connection.closing:
             if connection.is_idle:
-                connection.deadline = time.monotonic() + self._settings.receive_seconds
+                connection.deadline = self._within(self._settings.receive_seconds)
             connection.received += data
             self._held_bytes += len(data)
             self._advance(connection)
@@ -266,22 +264,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return None if ended else 1
 
     def _serve(self, connection: Connection, head: Head) -> None:
-        prediction = None
         total = head.bytes + (head.body_bytes or 0)
-        if head.prediction is not None and total <= REQUEST_BYTES_MAX:
-            body = bytes(memoryview(connection.received)[head.bytes : total])
-            prediction = try_predict(self._models, head.prediction, body, time.perf_counter())
-        if head.prediction is None or prediction is None:
+        if head.prediction is None or total > _LANE_BYTES_MAX:
             self._to_thread(connection)
             return
+        body = bytes(memoryview(connection.received)[head.bytes : total])
+        pending = self._lane.take(head.prediction, body, connection)
+        if pending is None:
+            self._to_thread(connection)
+            return
+        connection.pending = pending
         connection.head = None
         self._held_bytes -= total
         del connection.received[:total]
-        self._count_request()
         connection.closing = not (head.prediction.keep_alive and self.alive)
-        connection.pending = Pending(prediction, head.prediction.path, connection)
         connection.deadline = time.monotonic() + self._settings.append_timeout_seconds
-        self._scored.append(connection.pending)
+        self._count_request()
 
     def _to_thread(self, connection: Connection) -> None:
         self._release(connection)
@@ -305,18 +303,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
         """Answer with a problem. Without a prediction, the request's end is unknown: so ends the connection."""
         connection.closing |= pending is None
-        request_id = pending.prediction.request_id if pending else str(uuid.uuid4())
-        refusals.note(
-            problem,
-            request_id=request_id,
-            timestamp=utc_text(time.time()),
-            method="POST" if pending else "",
-            path=pending.path if pending else "",
-            card=pending.prediction.served.card if pending else None,
-        )
+        headers, body = self._lane.refusal(problem, pending)
         status = f"{problem.kind.status} {problem.kind.title}".encode()
-        headers = "\r\n".join(f"{name}: {value}" for name, value in refusals.headers(problem).items())
-        self._send(connection, self._response(connection, status, headers.encode(), problem.body(request_id)))
+        lines = "\r\n".join(f"{name}: {value}" for name, value in headers.items()).encode()
+        self._send(connection, self._response(connection, status, lines, body))
 
     def _response(self, connection: Connection, status: bytes, headers: bytes, body: bytes) -> bytes:
         now = int(time.time())
@@ -336,10 +326,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         connection.unsent = data[sent:]
         if connection.unsent:
             if not waits:
-                connection.deadline = time.monotonic() + self._settings.receive_seconds
+                connection.deadline = self._within(self._settings.receive_seconds)
                 self.poller.modify(connection.sock, EVENT_WRITE, partial(self._on_event, connection))
             return
-        connection.deadline = self._idle_deadline()
+        connection.deadline = self._within(self.cfg.keepalive)
         if waits:
             self.poller.modify(connection.sock, EVENT_READ, partial(self._on_event, connection))
         if connection.closing:
