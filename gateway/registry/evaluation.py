@@ -20,7 +20,10 @@ from gateway.registry.inspection import Truth, features_of, task_of, truth_of
 from gateway.registry.performance import classification_metrics, regression_metrics
 from gateway.registry.table import Column
 
-CHECK_ROWS_MAX = 64
+#: Of a wide table fewer rows are kept, so that the file stays small and reading it fast.
+CHECK_ROWS_MIN = 64
+CHECK_ROWS_MAX = 1_000
+CHECK_VALUES_MAX = 100_000
 
 #: Shows that a step is under way: called with what it does, entered before it and left after it.
 Progress = Callable[[str], AbstractContextManager[None]]
@@ -131,8 +134,9 @@ def write_reference(path: Path, evaluation: Evaluation) -> None:
 
 
 def check_rows_of(evaluation: Evaluation) -> CheckRows:
-    """Up to `CHECK_ROWS_MAX` rows spread evenly over the reference."""
-    positions = np.unique(np.linspace(0, evaluation.rows - 1, CHECK_ROWS_MAX).astype(np.int64))
+    """Rows spread evenly over the reference: `CHECK_ROWS_MAX`, or fewer where they would hold too many values."""
+    count = min(CHECK_ROWS_MAX, max(CHECK_ROWS_MIN, CHECK_VALUES_MAX // len(evaluation.features)))
+    positions = np.unique(np.linspace(0, evaluation.rows - 1, count).astype(np.int64))
     answers = evaluation.answers
     return CheckRows(
         rows=tuple(evaluation.row(int(position)) for position in positions),

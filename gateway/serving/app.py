@@ -14,10 +14,11 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.clock import utc_text
 from gateway.log.writer import LogUnavailable, SegmentWriter
-from gateway.registry import ModelCard, Registry
+from gateway.registry import Registry
 from gateway.serving import problems, refusals
 from gateway.serving.body import parse_object, read
 from gateway.serving.lane import Lane
+from gateway.serving.model import LoadedModel
 from gateway.serving.models import Models, ServedModel
 from gateway.serving.prediction import predict, rows_of
 from gateway.serving.problems import Problem
@@ -89,14 +90,14 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
         return _json(
             {
                 "default_model": serving.default_model,
-                "models": [_summary(served.card) for _, served in sorted(serving.models.items())],
+                "models": [_summary(served.model) for _, served in sorted(serving.models.items())],
                 "failures": serving.failures,
             }
         )
 
     @app.get("/models/<name>")
     def show_model(name: str) -> Response:
-        return _json(_description(models.find(name).card))
+        return _json(_description(models.find(name).model))
 
 
 def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
@@ -139,18 +140,33 @@ def _client_id() -> str | None:
     return sent if is_client_id(sent) else None
 
 
-def _summary(card: ModelCard) -> dict[str, Any]:
-    return {"name": card.name, "version": card.version, "task": card.task, "features": len(card.features)}
-
-
-def _description(card: ModelCard) -> dict[str, Any]:
+def _summary(model: LoadedModel) -> dict[str, Any]:
+    card = model.card
     return {
-        **_summary(card),
+        "name": card.name,
+        "version": card.version,
+        "task": card.task,
+        "features": len(card.features),
+        "engine": model.scorer.engine,
+    }
+
+
+def _description(model: LoadedModel) -> dict[str, Any]:
+    card, scorer = model.card, model.scorer
+    return {
+        "name": card.name,
+        "version": card.version,
+        "task": card.task,
         "features": card.features,
         "target": card.target,
         "classes": card.classes,
         "positive_class": card.positive_class,
-        "scoring": {"estimator": card.estimator, "engine": "scikit-learn", "input_form": card.input_form},
+        "scoring": {
+            "estimator": card.estimator,
+            "engine": scorer.engine,
+            "why_not_compiled": scorer.why_not_compiled,
+            "input_form": card.input_form,
+        },
         "baseline": card.baseline,
         "reference_rows": card.reference_rows,
         "created_at": card.created_at,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import logging
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +17,18 @@ from numpy.typing import NDArray
 from gateway.registry import ModelCard, Registry
 from gateway.registry.artifact import check_file, load_verified
 from gateway.registry.card import ArtifactMismatch
-from gateway.registry.check_rows import read_check_rows
+from gateway.registry.check_rows import CheckRows, read_check_rows
 from gateway.registry.columns import class_text
+from gateway.serving.scoring import Scorer, scorer_of
 from gateway.serving.validation import Row
+
+log = logging.getLogger("gateway.models")
 
 #: How far an answer may be from the registered one: libraries of another build may round sums differently.
 CHECK_TOLERANCE = 1e-9
+#: How often, and for how long, one row is scored to see what it takes. The first is not counted: caches are cold.
+_TIMED_CALLS = (6, 51)
+_TIMED_SECONDS = 0.2
 
 
 class NoFiniteAnswer(Exception):
@@ -47,26 +57,32 @@ class Answers:
 
 
 class LoadedModel:
-    """A verified estimator with its card."""
+    """A verified estimator with its card, safe for several threads at once."""
 
-    def __init__(self, card: ModelCard, estimator: Any) -> None:
+    def __init__(self, card: ModelCard, scorer: Scorer) -> None:
         self.card = card
-        self._estimator = estimator
+        self.scorer = scorer
+        #: Median seconds of `answer` for one row, measured by `load`; infinite before, and where that raised.
+        self.row_seconds = math.inf
         self._texts = [class_text(label) for label in card.classes]
-
-    row_seconds = 0.0
 
     @classmethod
     def load(cls, registry: Registry, name: str, version: str) -> LoadedModel:
-        """Load one version and prove that it answers as it did when it was registered.
+        """Load one version, prove that it answers as it did when it was registered, and compile it where that is exact.
 
         Raises:
             RegistryError: no such version, a changed file, or other answers.
         """
         card = registry.card(name, version)
         folder = registry.folder(name, version)
-        model = cls(card, load_verified(folder, card))
-        model._prove(folder / card.check_rows.file)
+        check_path = folder / card.check_rows.file
+        check_file(check_path, card.check_rows)
+        check = read_check_rows(check_path)
+        estimator = load_verified(folder, card)
+        fitted = cls(card, Scorer(estimator))
+        fitted._prove(check)
+        model = cls(card, scorer_of(estimator, fitted._matrix(check.rows)))
+        model._measure(check.rows)
         return model
 
     def answer(self, rows: Sequence[Row]) -> Answers:
@@ -78,15 +94,15 @@ class LoadedModel:
         """
         X = self._matrix(rows)
         if self.card.task == "regression":
-            values = _finite(self._estimator.predict(X)).tolist()
+            values = _finite(self.scorer.estimator.predict(X)).tolist()
             return Answers(values, values)
         if not self.card.has_probabilities:
-            return self._answers(self._indices_of(self._estimator.predict(X)))
-        probabilities = _finite(self._estimator.predict_proba(X))
+            return self._answers(self._indices_of(self.scorer.estimator.predict(X)))
+        probabilities = _finite(self.scorer.estimator.predict_proba(X))
         if self.card.prediction_is_argmax:
             chosen = probabilities.argmax(axis=1).tolist()
         else:
-            chosen = self._indices_of(self._estimator.predict(X))
+            chosen = self._indices_of(self.scorer.estimator.predict(X))
         return self._answers(chosen, probabilities.tolist())
 
     def _answers(self, chosen: list[int], probabilities: list[list[float]] | None = None) -> Answers:
@@ -109,9 +125,7 @@ class LoadedModel:
     def _indices_of(self, predicted: Any) -> list[int]:
         return [self._texts.index(class_text(_plain(value))) for value in predicted]
 
-    def _prove(self, path: Path) -> None:
-        check_file(path, self.card.check_rows)
-        expected = read_check_rows(path)
+    def _prove(self, expected: CheckRows) -> None:
         try:
             answers = self.answer(expected.rows)
         except Exception as error:
@@ -126,12 +140,37 @@ class LoadedModel:
         if not gap <= CHECK_TOLERANCE:
             raise self._mismatch(f"differs by {gap:.3g}")
 
+    def _measure(self, rows: Sequence[Row]) -> None:
+        """Set `row_seconds`, and say what scores."""
+        card, scorer = self.card, self.scorer
+        try:
+            self.row_seconds = _median_seconds(self.answer, rows)
+        except Exception:
+            # It answered these rows together. Requests for one will be told so; nothing may wait for it.
+            log.exception("%s %s cannot score a single row", card.name, card.version)
+        reason = f" ({scorer.why_not_compiled})" if scorer.why_not_compiled else ""
+        milliseconds = self.row_seconds * 1e3
+        log.info("%s %s: %s%s, %.3g ms a row", card.name, card.version, scorer.engine, reason, milliseconds)
+
     def _mismatch(self, what: str) -> ArtifactMismatch:
         card = self.card
         return ArtifactMismatch(
             f"{card.name} {card.version} does not answer as it did when it was registered ({what}); "
             f"it was registered with {', '.join(f'{name} {version}' for name, version in card.libraries.items())}"
         )
+
+
+def _median_seconds(answer: Callable[[Sequence[Row]], object], rows: Sequence[Row]) -> float:
+    """Median time of answering one row, over some of `rows`. Raises whatever `answer` does."""
+    fewest, most = _TIMED_CALLS
+    taken: list[float] = []
+    for row in itertools.islice(itertools.cycle(rows), most):
+        started = time.perf_counter()
+        answer([row])
+        taken.append(time.perf_counter() - started)
+        if sum(taken) > _TIMED_SECONDS and len(taken) >= fewest:
+            break
+    return statistics.median(taken[1:])
 
 
 def _finite(values: Any) -> NDArray[np.float64]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from gateway.registry.card import CorruptCard
 from gateway.registry.check_rows import CheckRows, read_check_rows, write_check_rows
+from gateway.registry.evaluation import check_rows_of, evaluate
+from gateway.registry.table import read_table
 
 
 @pytest.mark.parametrize(
@@ -55,3 +60,19 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     np.savez(path, format_version=2)
     with pytest.raises(CorruptCard, match="newer"):
         read_check_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "kept"), [(300, 2, 300), (5_000, 2, 1_000), (1_100, 200, 500), (200, 3_000, 64)]
+)
+def test_they_are_spread_over_the_reference(tmp_path: Path, rows: int, columns: int, kept: int) -> None:
+    """A thousand, from the first row to the last; fewer of a wide table, so that the file stays small."""
+    X = np.random.default_rng(0).normal(size=(rows, columns))
+    model = LinearRegression().fit(X, X[:, 0])
+    path = tmp_path / "table.parquet"
+    pd.DataFrame(X, columns=[f"x{index}" for index in range(columns)]).assign(y=X[:, 0]).to_parquet(path)
+    table = read_table(path)
+    inputs = tuple(column for name, column in table.columns.items() if name != "y")
+    check = check_rows_of(evaluate(model, inputs, table.columns["y"], lambda _: contextlib.nullcontext()))
+    assert len(check.rows) == len(check.predictions) == kept
+    assert (check.rows[0], check.rows[-1]) == (tuple(X[0]), tuple(X[-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -149,6 +150,26 @@ def test_models_describe_their_input(served: Place) -> None:
         "visits": ("integer", False),
         "job": ("category", True),
         "known": ("boolean", False),
+    }
+
+
+def test_models_say_what_scores_them(served: Place) -> None:
+    """A tree ensemble is compiled; of others the reason is given."""
+    engine = f"treelite {version('treelite')}"
+    listing = request(served.gateway_port, "GET", "/models").json
+    engines = {model["name"]: model["engine"] for model in listing["models"]}
+    assert engines == {"mixed": "scikit-learn", "numbers": engine, "prices": "scikit-learn"}
+    assert request(served.gateway_port, "GET", "/models/numbers").json["scoring"] == {
+        "estimator": "RandomForestClassifier",
+        "engine": engine,
+        "why_not_compiled": None,
+        "input_form": "array",
+    }
+    assert request(served.gateway_port, "GET", "/models/mixed").json["scoring"] == {
+        "estimator": "Pipeline(ColumnTransformer, LogisticRegression)",
+        "engine": "scikit-learn",
+        "why_not_compiled": "LogisticRegression is none of the tree ensembles that are compiled",
+        "input_form": "dataframe",
     }
 
 
