@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,7 +176,9 @@ def _why_not_ready(gateway: GatewaySettings, exporter: ExporterSettings) -> str 
             with urllib.request.urlopen(url, timeout=2):
                 pass
         except urllib.error.HTTPError as error:
-            return f"{name}: {_reasons(error)}"
+            # Behind tokens it keeps its state to itself: that it says so is all there is to know from here.
+            if error.code != HTTPStatus.UNAUTHORIZED:
+                return f"{name}: {_reasons(error)}"
         except OSError as error:
             return f"{name} does not answer: {error}"
     return None

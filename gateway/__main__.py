@@ -7,6 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
+from gateway.serving.tokens import InvalidTokens, read_tokens
 from gateway.settings import GatewaySettings, InvalidSettings, Paths, load
 
 
@@ -19,8 +20,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     )
     parser.parse_args(arguments)
     try:
-        paths, _ = load(Paths, GatewaySettings)
-    except InvalidSettings as error:
+        paths, settings = load(Paths, GatewaySettings)
+        if settings.tokens_file is not None:
+            read_tokens(settings.tokens_file)
+    except (InvalidSettings, InvalidTokens) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     # Before anything imports prometheus_client, which decides at import where its values live.

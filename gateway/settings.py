@@ -123,6 +123,19 @@ class GatewaySettings:
     receive_seconds: float = setting(
         30.0, "how long a client may take to send one request, or to take its answer", minimum=1, maximum=3600
     )
+    tokens_file: Path | None = setting(
+        None, "file of '<name> <token>' lines: without one of these bearer tokens only /health answers"
+    )
+    requests_per_second_max: float = setting(
+        0.0, "requests a second that each token may make of each worker; 0 for no limit", minimum=0
+    )
+    in_flight_max: int = setting(512, "requests under way in a worker beyond which it refuses more with 503", minimum=1)
+    access_log: str = setting(
+        "refused", "which requests get a JSON line in the access log", choices=("off", "refused", "all")
+    )
+    access_log_file: Path | None = setting(None, "the access log; standard error unless given")
+    tls_certificate_file: Path | None = setting(None, "serve HTTPS with this certificate chain (PEM)")
+    tls_key_file: Path | None = setting(None, "private key of the certificate (PEM)")
     drain_seconds: int = setting(30, "how long a stopping worker may finish its requests", minimum=1, maximum=3600)
     reload_seconds: float = setting(
         1.0, "how often a worker looks for a change in the registry", minimum=0.05, maximum=3600

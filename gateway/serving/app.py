@@ -16,7 +16,9 @@ from gateway.clock import utc_text
 from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import Registry
 from gateway.serving import problems, refusals
+from gateway.serving.access import AccessLog, Asked
 from gateway.serving.body import parse_object, read
+from gateway.serving.guard import Guard
 from gateway.serving.lane import Lane
 from gateway.serving.model import LoadedModel
 from gateway.serving.models import Models, ServedModel
@@ -32,7 +34,7 @@ _HTTP_KINDS = {404: problems.NOT_FOUND, 405: problems.METHOD_NOT_ALLOWED, 413: p
 
 
 def create_app() -> Flask:
-    """The application of one gunicorn worker, as the settings say. Raises InvalidSettings."""
+    """The application of one gunicorn worker, as the settings say. Raises InvalidSettings, InvalidTokens."""
     return make_app(*load(Paths, GatewaySettings))
 
 
@@ -47,20 +49,40 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     models.watch()
     app = Flask("gateway", static_folder=None)
     app.extensions["models"] = models
-    app.extensions["lane"] = Lane(models)
+    guard = Guard(settings)
+    access = AccessLog(settings.access_log, settings.access_log_file)
+    app.extensions["access"] = access
+    app.extensions["lane"] = Lane(models, guard, access)
     app.extensions["settings"] = settings
+    _add_edges(app, guard, access)
     _add_routes(app, models, settings)
-    _add_error_handlers(app)
+    _add_error_handlers(app, access)
     return app
 
 
-def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
+def _add_edges(app: Flask, guard: Guard, access: AccessLog) -> None:
     @app.before_request
     def stamp() -> None:
         g.started = time.perf_counter()
         g.request_id = str(uuid.uuid4())
         g.timestamp = utc_text(time.time())
+        # Deny by default: also what does not exist is nobody's business. Life alone is no secret.
+        if request.endpoint != "health":
+            g.client = guard.admit(request.headers.get("Authorization", ""))
 
+    @app.after_request
+    def note(response: Response) -> Response:
+        if response.status_code < 400:
+            facts = g.facts if "facts" in g else {"latency_ms": round((time.perf_counter() - g.started) * 1e3, 3)}
+            access.answered(_asked(), response.status_code, **facts)
+        return response
+
+
+def _asked() -> Asked:
+    return Asked(g.request_id, request.method, request.path, g.get("client", ""), _client_id())
+
+
+def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     @app.post("/predict")
     @app.post("/models/<name>/predict")
     def predict_route(name: str | None = None) -> Response:
@@ -107,6 +129,7 @@ def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
     g.timestamp = prediction.timestamp
     _record(served.predictions, prediction.payloads)
     prediction.count()
+    g.facts = prediction.facts()
     return Response(prediction.body, mimetype="application/json")
 
 
@@ -173,18 +196,11 @@ def _description(model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _add_error_handlers(app: Flask) -> None:
+def _add_error_handlers(app: Flask, access: AccessLog) -> None:
     @app.errorhandler(Problem)
     def refuse(problem: Problem) -> Response:
         served: ServedModel | None = g.get("served")
-        refusals.note(
-            problem,
-            request_id=g.request_id,
-            timestamp=g.timestamp,
-            method=request.method,
-            path=request.path,
-            card=served.card if served else None,
-        )
+        refusals.note(problem, access, _asked(), served.card if served else None)
         return Response(problem.body(g.request_id), problem.kind.status, refusals.headers(problem))
 
     @app.errorhandler(HTTPException)

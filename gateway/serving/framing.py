@@ -35,13 +35,14 @@ _UNUSUAL = frozenset(
 class PlainPrediction:
     """What a plain request for a prediction says beside its body.
 
-    `path` as sent; `model_name`: None for the default model; `client_id`: X-Request-ID as sent; `keep_alive`: the
-    client wants to go on with this connection.
+    `path` as sent; `model_name`: None for the default model; `client_id` and `authorization`: X-Request-ID
+    and Authorization as sent; `keep_alive`: the client wants to go on with this connection.
     """
 
     path: str
     model_name: str | None
     client_id: str
+    authorization: str
     keep_alive: bool
 
 
@@ -54,12 +55,14 @@ class Head:
         body_bytes: the length of the body; None when it comes in chunks.
         expects_continue: the client waits for a 100 before it sends the body.
         prediction: what it asks for, if that is a prediction, plainly.
+        asks_for_life: it is the question whether this process lives.
     """
 
     bytes: int
     body_bytes: int | None
     expects_continue: bool
     prediction: PlainPrediction | None
+    asks_for_life: bool = False
 
 
 def read_head(received: bytearray) -> Head | None:
@@ -76,6 +79,7 @@ def read_head(received: bytearray) -> Head | None:
         body_bytes=None if chunked else int(length[1]) if length else 0,
         expects_continue=_CONTINUE.search(head) is not None,
         prediction=None if chunked or not head.startswith(b"POST ") else _plain_prediction(head),
+        asks_for_life=head.startswith(b"GET /health "),
     )
 
 
@@ -126,5 +130,6 @@ def _plain_prediction(head: bytes) -> PlainPrediction | None:
         path=asked[1].decode(),
         model_name=asked[2].decode() if asked[2] else None,
         client_id=fields.get(b"x-request-id", b"").decode("ascii"),
+        authorization=fields.get(b"authorization", b"").decode("ascii"),
         keep_alive=connection == b"keep-alive",
     )

@@ -21,6 +21,11 @@ bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 threads = _settings.threads
 worker_class = "gateway.serving.worker.Worker"
+if _settings.tls_certificate_file is not None:
+    # Our worker reads plain bytes. Without it there is no lane, and slow clients hold threads: better is a proxy.
+    worker_class = "gthread"
+    certfile = str(_settings.tls_certificate_file)
+    keyfile = None if _settings.tls_key_file is None else str(_settings.tls_key_file)
 # Each worker loads its models after the fork: a model that predicted before it hangs in OpenMP after it.
 preload_app = False
 graceful_timeout = _settings.drain_seconds
@@ -60,7 +65,8 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Say that the gateway lives, for as long as this worker does."""
+    """Say that the gateway lives, for as long as this worker does; begin the access log."""
+    worker.wsgi.extensions["access"].start()
     stop = threading.Event()
     worker.sentinel_stop = stop
 
@@ -80,6 +86,7 @@ def worker_exit(server: Any, worker: Any) -> None:
     app = getattr(worker, "wsgi", None)
     if app is not None:
         app.extensions["models"].close()
+        app.extensions["access"].stop()
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.clock import utc_text
 from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.serving import refusals
+from gateway.serving.access import AccessLog, Asked
 from gateway.serving.framing import PlainPrediction
+from gateway.serving.guard import Guard
 from gateway.serving.models import Models
 from gateway.serving.prediction import Prediction, predict
 from gateway.serving.problems import Problem
@@ -36,14 +37,14 @@ class Pending:
     """A prediction on its way to the log.
 
     Attributes:
-        path: where it was asked for.
+        asked: for the access log.
         connection: where the answer goes; nothing here looks at it.
         expired: the loop has given up on it; what is not being written by then is not written at all.
         error: why it was not recorded.
     """
 
     prediction: Prediction
-    path: str
+    asked: Asked
     connection: Any
     expired: bool = False
     error: LogUnavailable | None = None
@@ -52,8 +53,12 @@ class Pending:
 class Lane:
     """What the worker's event loop needs of the application: it knows connections, this knows predictions."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, guard: Guard, access: AccessLog) -> None:
+        #: How many were taken and have not come back.
+        self.in_flight = 0
         self._models = models
+        self._guard = guard
+        self._access = access
         self._scored: list[Pending] = []
         self._recorder: _Recorder | None = None
 
@@ -80,19 +85,17 @@ class Lane:
         row = served.decoder.row(body)
         if row is None:
             return None
+        request_id = str(uuid.uuid4())
+        client_id = asked.client_id if is_client_id(asked.client_id) else None
         try:
+            client = self._guard.admit(asked.authorization)
             prediction = predict(
-                served,
-                [row],
-                is_batch=False,
-                request_id=str(uuid.uuid4()),
-                client_id=asked.client_id if is_client_id(asked.client_id) else None,
-                started=started,
+                served, [row], is_batch=False, request_id=request_id, client_id=client_id, started=started
             )
         except Problem:
             # Flask comes to the same end, and says so.
             return None
-        pending = Pending(prediction, asked.path, connection)
+        pending = Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
         self._scored.append(pending)
         return pending
 
@@ -100,21 +103,23 @@ class Lane:
         """Record what was taken since the last time, all of it together."""
         if self._scored and self._recorder is not None:
             batch, self._scored = self._scored, []
+            self.in_flight += len(batch)
             self._recorder.put(batch)
 
-    @staticmethod
-    def refusal(problem: Problem, pending: Pending | None) -> tuple[dict[str, str], bytes]:
+    def returned(self, batch: list[Pending]) -> None:
+        """Say that a batch has come back."""
+        self.in_flight -= len(batch)
+
+    def answered(self, pending: Pending) -> None:
+        """Count a prediction whose answer has left."""
+        pending.prediction.count()
+        self._access.answered(pending.asked, 200, **pending.prediction.facts())
+
+    def refusal(self, problem: Problem, pending: Pending | None) -> tuple[dict[str, str], bytes]:
         """Headers and body of a refusal, which is counted and logged; `pending`: what it is for, if that is known."""
-        request_id = pending.prediction.request_id if pending else str(uuid.uuid4())
-        refusals.note(
-            problem,
-            request_id=request_id,
-            timestamp=utc_text(time.time()),
-            method="POST" if pending else "",
-            path=pending.path if pending else "",
-            card=pending.prediction.served.card if pending else None,
-        )
-        return refusals.headers(problem), problem.body(request_id)
+        asked = pending.asked if pending else Asked(str(uuid.uuid4()), "", "")
+        refusals.note(problem, self._access, asked, pending.prediction.served.card if pending else None)
+        return refusals.headers(problem), problem.body(asked.request_id)
 
 
 class _Recorder:

@@ -53,6 +53,17 @@ class Prediction:
         metrics.inference.observe(self.inference_seconds)
         metrics.postprocessing.observe(time.perf_counter() - self.scored_at)
 
+    def facts(self) -> dict[str, Any]:
+        """What the access log says of it."""
+        seconds = self.preprocessing_seconds + self.inference_seconds + time.perf_counter() - self.scored_at
+        card = self.served.card
+        return {
+            "model_name": card.name,
+            "model_version": card.version,
+            "rows": len(self.payloads),
+            "latency_ms": round(seconds * 1e3, 3),
+        }
+
 
 def rows_of(served: ServedModel, body: bytes) -> tuple[list[Row], bool]:
     """The validated rows of a request's body, and whether it was a batch. Raises Problem with every fault."""

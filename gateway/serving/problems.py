@@ -26,6 +26,7 @@ class Kind:
 
 
 MALFORMED = Kind("malformed", 400, "The request cannot be parsed")
+UNAUTHORIZED = Kind("unauthorized", 401, "The request carries no valid token")
 UNKNOWN_MODEL = Kind("unknown_model", 404, "There is no such model")
 NOT_FOUND = Kind("not_found", 404, "There is no such resource")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "The resource does not support this method")
@@ -35,6 +36,7 @@ UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The request body m
 INVALID = Kind("invalid", 422, "The request was understood and is not acceptable")
 MODEL_FAILED = Kind("model_failed", 500, "The model could not score the request")
 INTERNAL = Kind("internal", 500, "The gateway failed")
+TOO_MANY_REQUESTS = Kind("too_many_requests", 429, "This token has asked too often")
 HEAD_TOO_LARGE = Kind("head_too_large", 431, "The request's head is too large")
 BUSY = Kind("busy", 503, "The gateway has too much to do")
 NOT_RECORDED = Kind("not_recorded", 503, "The request cannot be recorded, so it was not answered")

@@ -1,39 +1,26 @@
-"""What the gateway keeps of a request that it refused: a count and a line in its own log."""
+"""What becomes of a request that was refused: a count, a line in the access log, and the headers of its answer."""
 
 from __future__ import annotations
 
-import logging
-
-import msgspec
-
 from gateway.registry import ModelCard
+from gateway.serving import problems
+from gateway.serving.access import AccessLog, Asked
 from gateway.serving.metrics import count_error
 from gateway.serving.problems import Problem
 
-log = logging.getLogger("gateway.requests")
 
-
-def note(problem: Problem, *, request_id: str, timestamp: str, method: str, path: str, card: ModelCard | None) -> None:
+def note(problem: Problem, access: AccessLog, asked: Asked, card: ModelCard | None) -> None:
     """Count and log a refusal. `card`: the model that was asked, None when none was found."""
     name, version = (card.name, card.version) if card else ("", "")
     count_error(name, version, problem.kind.name)
-    line = {
-        "request_id": request_id,
-        "timestamp": timestamp,
-        "method": method,
-        "path": _printable(path),
-        "status": problem.kind.status,
-        "error_type": problem.kind.name,
-    }
-    log.info("%s", msgspec.json.encode(line).decode())
+    access.refused(asked, problem.kind.status, problem.kind.name)
 
 
 def headers(problem: Problem) -> dict[str, str]:
     """The headers of a refusal beside those that every answer has."""
-    retried = {"Retry-After": "1"} if problem.kind.status == 503 else {}
-    return {"Content-Type": "application/problem+json", **retried}
-
-
-def _printable(path: str) -> str:
-    """A path for a log line: no control characters, no surrogates, bounded."""
-    return path[:200].encode("unicode_escape").decode("ascii")
+    found = {"Content-Type": "application/problem+json"}
+    if problem.kind.status in (429, 503):
+        found["Retry-After"] = "1"
+    if problem.kind is problems.UNAUTHORIZED:
+        found["WWW-Authenticate"] = "Bearer"
+    return found

@@ -97,6 +97,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         # Those that the loop holds; the others are with a thread.
         self._held: set[Connection] = set()
         self._held_bytes = 0
+        self._with_threads = 0
         self._sweep_at = 0.0
         self._date = (0, b"")
 
@@ -139,6 +140,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
         """Take a connection back from a thread."""
+        self._with_threads -= 1
         keep = False
         with contextlib.suppress(Exception):
             keep = not fs.cancelled() and bool(fs.result())
@@ -264,6 +266,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return None if ended else 1
 
     def _serve(self, connection: Connection, head: Head) -> None:
+        if self._with_threads + self._lane.in_flight >= self._settings.in_flight_max and not head.asks_for_life:
+            self._refuse(connection, Problem(problems.BUSY, "too many requests are under way"))
+            return
         total = head.bytes + (head.body_bytes or 0)
         if head.prediction is None or total > _LANE_BYTES_MAX:
             self._to_thread(connection)
@@ -285,9 +290,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._release(connection)
         self._held_bytes -= len(connection.received)
         connection.head = None
+        self._with_threads += 1
         self.enqueue_req(connection)
 
     def _answer_all(self, batch: list[Pending]) -> None:
+        self._lane.returned(batch)
         for pending in batch:
             if not pending.expired:
                 self._guarded(self._answer, pending.connection, pending)
@@ -298,7 +305,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._refuse(connection, Problem(problems.NOT_RECORDED, str(pending.error)), pending)
             return
         self._send(connection, self._response(connection, b"200 OK", _JSON, pending.prediction.body))
-        pending.prediction.count()
+        self._lane.answered(pending)
 
     def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
         """Answer with a problem. Without a prediction, the request's end is unknown: so ends the connection."""

@@ -1,0 +1,131 @@
+"""Who may ask: bearer tokens from a file, each with a name that may be shown.
+
+One `<name> <token>` a line; empty lines and lines that begin with `#` do not count. A name may stand twice, so
+that the next token is valid beside the last one while clients change over. Only hashes are kept in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+log = logging.getLogger("gateway.tokens")
+
+#: How long a change of the file may take to be seen.
+KEPT_SECONDS = 1.0
+_LINE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,63})[ \t]+(?P<token>[A-Za-z0-9._~+/-]{16,512}={0,2})")
+_CREDENTIALS = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/-]{16,512}={0,2})")
+
+
+class InvalidTokens(Exception):
+    """The file cannot be used; the text says why and shows no token."""
+
+
+class Tokens:
+    """The tokens of one file, read again when it changes.
+
+    A file that vanishes, or that becomes unreadable, admits nobody: shut means shut.
+
+    Raises:
+        InvalidTokens: at the start, when the file cannot be used.
+    """
+
+    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._known = read_tokens(path)
+        self._mark = _mark(path)
+        self._looked_at = monotonic()
+        self._looking = threading.Lock()
+
+    def owner(self, authorization: str) -> str | None:
+        """The name of the token in an Authorization header; None when it may not pass."""
+        self._look()
+        credentials = _CREDENTIALS.fullmatch(authorization)
+        if credentials is None:
+            return None
+        digest = hashlib.sha256(credentials[1].encode()).digest()
+        owner = None
+        # All of them, each in constant time: how long it takes says nothing about any.
+        for name, known in self._known:
+            if hmac.compare_digest(known, digest):
+                owner = name
+        return owner
+
+    def _look(self) -> None:
+        now = self._monotonic()
+        if now - self._looked_at < KEPT_SECONDS or not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._looked_at = now
+            mark = _mark(self._path)
+            if mark != self._mark:
+                self._mark = mark
+                self._known = read_tokens(self._path)
+                log.info("%s: tokens of %s are valid", self._path, ", ".join(sorted({name for name, _ in self._known})))
+        except InvalidTokens as error:
+            self._known = ()
+            log.error("nobody is admitted: %s", error)
+        finally:
+            self._looking.release()
+
+
+def read_tokens(path: Path) -> tuple[tuple[str, bytes], ...]:
+    """The names and hashes of a token file. Raises InvalidTokens."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidTokens(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
+            raise InvalidTokens(
+                f"{path}, line {number}: must be '<name> <token>', the token of at least 16 letters, digits or ._~+/-"
+            )
+        found.append((match["name"], hashlib.sha256(match["token"].encode()).digest()))
+    if not found:
+        raise InvalidTokens(f"{path}: holds no token")
+    return tuple(found)
+
+
+def _mark(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+class Allowance:
+    """So many requests a second for each name, and a burst of as many (a token bucket per name).
+
+    For one thread at a time per call; a lost update costs or gives one request.
+
+    Args:
+        per_second: requests a second; 0 means no limit.
+    """
+
+    def __init__(self, per_second: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._burst = max(1.0, per_second)
+        self._monotonic = monotonic
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def takes(self, name: str) -> bool:
+        """Count one request of `name`, unless it has none left."""
+        if not self._per_second:
+            return True
+        now = self._monotonic()
+        left, at = self._left.get(name, (self._burst, now))
+        left = min(self._burst, left + (now - at) * self._per_second)
+        self._left[name] = (left - 1 if left >= 1 else left, now)
+        return left >= 1
