@@ -218,8 +218,7 @@ def _real_cuts(options: Options, card: ModelCard, scratch: Path, durability: str
             ):
                 wait_for(lambda clients=clients: clients.answered() > 100, 60, "answers")  # type: ignore[misc]
                 time.sleep(rng.uniform(0, 2))
-                clients.power_goes()
-                disk.cut()
+                disk.cut(server.process.pid)
             disk.start_again()
             total += judge(clients.all, data / "live", card)
         print(f"{cut + 1} cuts, {durability}: {total.acknowledged:,} acknowledged, {total.lost:,} lost", flush=True)
