@@ -3,7 +3,7 @@
 The real one is the kernel's own: FS_IOC_SHUTDOWN without a flush of the journal stops the file system where it
 stands, as the power does; everything that is only in memory is gone with the next mount. It needs root. Power takes
 the processes too, so they are killed first: a sync that is under way while the file system stops may return success
-for data that is gone, and a process that lived on would answer for it.
+for data that is gone (`benchmarks/bare_sync.py` shows it), and a process that lived on would answer for it.
 """
 
 from __future__ import annotations

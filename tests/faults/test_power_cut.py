@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.bare_sync import cut_under
 from benchmarks.disks import ForgetfulDisk
 from benchmarks.oracle import Clients, judge
 from benchmarks.power_cut import ext4, simulate, why_no_ext4
@@ -117,3 +118,13 @@ def test_the_power_of_a_real_file_system_is_cut_under_load(tmp_path: Path, durab
     else:
         assert found.lost > 0
         assert (found.different, found.duplicates, found.invented) == (0, 0, 0)
+
+
+def test_the_cut_itself_takes_nothing_that_was_synced(tmp_path: Path) -> None:
+    """The control: threads that write and sync, nothing else, on the same file system under the same cut."""
+    if (why_not := why_no_ext4()) is not None:
+        pytest.skip(why_not)
+    for _ in range(5):
+        synced = cut_under(tmp_path, 0.05, killed=True)
+        assert synced
+        assert all(sync.kept for sync in synced)
