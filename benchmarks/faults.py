@@ -241,7 +241,7 @@ def _control(options: Options, scratch: Path) -> Part:
         _row(
             f"bare write + fdatasync, {what}",
             options.control_cuts,
-            Findings(acknowledged=len(syncs), lost=sum(not sync.kept for sync in syncs)),
+            Findings(len(syncs), logged=sum(sync.kept for sync in syncs), lost=sum(not sync.kept for sync in syncs)),
         )
         for what, syncs in (
             ("writers die with the disk", died),
