@@ -28,6 +28,7 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import report
+from benchmarks.bare_sync import Sync, cut_under
 from benchmarks.load import put_load, wait_for
 from benchmarks.oracle import COUNTS, Clients, Findings, judge
 from benchmarks.power_cut import ext4, simulate, why_no_ext4
@@ -53,6 +54,8 @@ class Options:
     oracle_kills: int
     simulated_cuts: int
     real_cuts: int
+    process_cuts: int
+    control_cuts: int
     seconds: int
     seed: int
 
@@ -182,10 +185,14 @@ def _power(options: Options, card: ModelCard, scratch: Path) -> Part:
         holds &= found.holds or durability == "process"
     why_not = why_no_ext4()
     if why_not is None:
-        for durability in ("power", "process"):
-            found = _real_cuts(options, card, scratch, durability)
-            rows.append(_row(f"power cut of ext4, {durability}", options.real_cuts, found))
+        for durability, cuts in (("power", options.real_cuts), ("process", options.process_cuts)):
+            found = _real_cuts(cuts, options.seed, card, scratch, durability)
+            rows.append(_row(f"power cut of ext4, {durability}", cuts, found))
             holds &= found.holds or durability == "process"
+        control = _control(options, scratch)
+        rows += control.rows
+        notes += control.notes
+        holds &= control.holds
     else:
         notes.append(f"No power cut of a real file system: {why_not}.")
     notes.append("`process` promises nothing about power; its loss shows that the cut is one.")
@@ -207,23 +214,51 @@ def _simulated_cuts(options: Options, durability: str) -> Findings:
     return total
 
 
-def _real_cuts(options: Options, card: ModelCard, scratch: Path, durability: str) -> Findings:
-    rng, total = random.Random(options.seed), Findings()
-    for cut in range(options.real_cuts):
+def _real_cuts(cuts: int, seed: int, card: ModelCard, scratch: Path, durability: str) -> Findings:
+    rng, total = random.Random(seed), Findings()
+    for cut in range(cuts):
         with ext4(scratch) as disk:
             data = disk.mount / "data"
             with (
                 gateway(scratch, paths_data=str(data), durability=durability) as server,
-                Clients(server.port, card, CLIENTS, options.seed + cut) as clients,
+                Clients(server.port, card, CLIENTS, seed + cut) as clients,
             ):
                 wait_for(lambda clients=clients: clients.answered() > 100, 60, "answers")  # type: ignore[misc]
                 time.sleep(rng.uniform(0, 2))
-                clients.power_goes()
-                disk.cut()
+                disk.cut(server.process.pid)
             disk.start_again()
             total += judge(clients.all, data / "live", card)
         print(f"{cut + 1} cuts, {durability}: {total.acknowledged:,} acknowledged, {total.lost:,} lost", flush=True)
     return total
+
+
+def _control(options: Options, scratch: Path) -> Part:
+    """What the cut itself takes, with no code of ours between: from writers that die with the disk, and from others."""
+    died, lived_on = (_bare_syncs(options, scratch, killed=killed) for killed in (True, False))
+    before = [sync for sync in lived_on if sync.at < 0]
+    during = [sync for sync in lived_on if sync.at >= 0]
+    rows = [
+        _row(
+            f"bare write + fdatasync, {what}",
+            options.control_cuts,
+            Findings(len(syncs), logged=sum(sync.kept for sync in syncs), lost=sum(not sync.kept for sync in syncs)),
+        )
+        for what, syncs in (
+            ("writers die with the disk", died),
+            ("writers live on: returned 0 before the cut began", before),
+            ("writers live on: returned 0 after that", during),
+        )
+    ]
+    notes = [f"A bare write is 200 bytes of one of 6 threads; {options.control_cuts} cuts each way."]
+    if lost := [sync.at for sync in during if not sync.kept]:
+        notes.append(f"The earliest of these syncs that kept nothing returned {1000 * min(lost):.1f} ms after that.")
+    return Part(rows, notes, all(sync.kept for sync in died + before))
+
+
+def _bare_syncs(options: Options, scratch: Path, *, killed: bool) -> list[Sync]:
+    rng = random.Random(options.seed)
+    cuts = (cut_under(scratch, rng.uniform(0, 0.1), killed=killed) for _ in range(options.control_cuts))
+    return [sync for syncs in cuts for sync in syncs]
 
 
 def _cost(options: Options, card: ModelCard, scratch: Path) -> Part:
@@ -299,7 +334,9 @@ def _parser() -> argparse.ArgumentParser:
         ("masters", 50, "masters killed"),
         ("oracle-kills", 20, "workers killed of the build that answers first"),
         ("simulated-cuts", 500, "simulated power cuts per durability"),
-        ("real-cuts", 10, "power cuts of a real ext4 per durability"),
+        ("real-cuts", 20, "power cuts of a real ext4, durability power"),
+        ("process-cuts", 3, "power cuts of a real ext4, durability process"),
+        ("control-cuts", 100, "power cuts of a real ext4 under bare writes, each way"),
         ("seconds", 10, "per measurement of the cost"),
         ("seed", 20_261_120, "of everything that is random"),
     ):

@@ -52,15 +52,12 @@ class Client:
         unanswered: the features of rows that got no 2xx; they may be in the log or not.
         labels: the label that a 2xx of /feedback confirmed, by request id.
         unanswered_labels: request ids whose label got no 2xx.
-        dark: set when the power goes; a machine without power answers nobody, so what arrives then counts as
-            unanswered.
     """
 
     port: int
     card: ModelCard
     seed: int
     stop: threading.Event
-    dark: threading.Event = field(default_factory=threading.Event)
     acknowledged: dict[str, Recorded] = field(default_factory=dict)
     unanswered: list[Features] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
@@ -102,8 +99,6 @@ class Client:
             connection.close()
             time.sleep(_BACK_OFF_SECONDS)
             return None
-        if self.dark.is_set():
-            return None
         if response.status != 200:
             self.refused += 1
             return None
@@ -116,8 +111,7 @@ class Clients:
 
     def __init__(self, port: int, card: ModelCard, count: int, seed: int) -> None:
         self._stop = threading.Event()
-        self._dark = threading.Event()
-        self.all = [Client(port, card, seed + number, self._stop, self._dark) for number in range(count)]
+        self.all = [Client(port, card, seed + number, self._stop) for number in range(count)]
         self._threads = [threading.Thread(target=client.run) for client in self.all]
 
     def __enter__(self) -> Clients:
@@ -129,10 +123,6 @@ class Clients:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-
-    def power_goes(self) -> None:
-        """Call it right before a simulated power cut: our processes live on and may answer while the disk stops."""
-        self._dark.set()
 
     def answered(self) -> int:
         """Answers so far."""

@@ -1,7 +1,9 @@
 """Power cuts: simulated at any system call, and real ones of an ext4 in an image file.
 
 The real one is the kernel's own: FS_IOC_SHUTDOWN without a flush of the journal stops the file system where it
-stands, as the power does; everything that is only in memory is gone with the next mount. It needs root.
+stands, as the power does; everything that is only in memory is gone with the next mount. It needs root. Power takes
+the processes too, so they are killed first: a sync that is under way while the file system stops may return success
+for data that is gone (`benchmarks/bare_sync.py` shows it), and a process that lived on would answer for it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import fcntl
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import threading
@@ -20,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.disks import ForgetfulDisk
+from benchmarks.load import wait_for
 from gateway.clock import utc_text
 from gateway.log.line import LogColumn, header_line
 from gateway.log.reader import scan
@@ -36,6 +40,7 @@ PREFIX = "live_predictions"
 _THREADS = 6
 _CALLS_MAX = 400
 _IMAGE_BYTES = 64 * 1024**2
+_UMOUNT_SECONDS = 20
 # linux/fs.h: _IOR('X', 125, __u32) and its flag "do not flush the journal".
 _FS_IOC_SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 
@@ -114,17 +119,26 @@ class Ext4:
     image: Path
     mount: Path
 
-    def cut(self) -> None:
-        """Stop the file system at once, flushing nothing; every later call on it fails with EIO."""
+    def cut(self, group: int | None) -> None:
+        """Kill a process group, and stop the file system at once, flushing nothing; later calls on it fail with EIO.
+
+        Args:
+            group: what loses its power with the disk. kill(2) marks every thread before it returns, and a thread so
+                marked never comes back from a system call: nobody answers for a sync that the cut meets. None leaves
+                the processes alive, which no power cut does.
+        """
         fd = os.open(self.mount, os.O_RDONLY)
         try:
+            if group is not None:
+                os.killpg(group, signal.SIGKILL)
             fcntl.ioctl(fd, _FS_IOC_SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
         finally:
             os.close(fd)
 
     def start_again(self) -> None:
         """Mount what is on the disk; the kernel replays the journal, as after any power cut."""
-        _run("umount", str(self.mount))
+        # Whoever was killed in a system call holds the mount until that call ends.
+        wait_for(lambda: _succeeds("umount", str(self.mount)), _UMOUNT_SECONDS, f"umount {self.mount}")
         _run("mount", "-o", "loop", str(self.image), str(self.mount))
 
 
@@ -155,3 +169,7 @@ def why_no_ext4() -> str | None:
 
 def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0
