@@ -3,6 +3,9 @@
 ```
 <Paths.gateway_metrics>/counter_<pid>.db      one pair per worker, in prometheus_client's format
 <Paths.gateway_metrics>/histogram_<pid>.db
+<Paths.gateway_metrics>/gauge_livesum_<pid>.db   removed when the worker is gone
+<Paths.gateway_metrics>/counter_0.db             what workers that are gone had counted, folded into one
+<Paths.gateway_metrics>/histogram_0.db           file so that scrapes stay fast
 ```
 The gateway sets `PROMETHEUS_MULTIPROC_DIR` to this folder before anything imports prometheus_client, because
 that library chooses at import whether its values live in files. For the same reason this module imports it
@@ -12,13 +15,14 @@ the variable and calls `collect`.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +65,11 @@ POSTPROCESSING_SECONDS = Spec(
     "Time to record one request's answers and to encode the response",
     ("model_name", "model_version"),
 )
+ROWS_IN_FLIGHT = Spec(
+    "model_rows_in_flight",
+    "Rows that are scored and not recorded yet",
+    ("model_name", "model_version"),
+)
 #: `predicted_class` of a regression model, whose answers would make a series each.
 VALUE = "value"
 #: Upper bounds in seconds, 10 us to 10 s in steps of 1-2-5; they meet the alert lines 0.2, 1 and 5 s exactly.
@@ -69,8 +78,14 @@ DURATION_BUCKETS = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
 
-_OUR_FILE = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_[0-9]+\.db")
+_OUR_FILE = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_[0-9]+\.(db|new)")
 _COLLECT_ATTEMPTS = 5
+#: Kinds that only grow: the sum of what is gone goes on counting.
+_FOLDED = re.compile(r"(counter|histogram)_([0-9]+)\.db")
+#: No process has this number.
+_GONE = 0
+#: How long a scrape waits for a fold, which takes milliseconds.
+_FOLD_SECONDS_MAX = 1.0
 
 
 class MetricsFolderError(Exception):
@@ -87,18 +102,10 @@ def take(folder: Path, wait_seconds: float) -> int:
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(folder.name + ".lock")
     fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                os.close(fd)
-                raise MetricsFolderError(
-                    f"another gateway counts in {folder}; give this one a [paths] metrics of its own"
-                ) from None
-            time.sleep(0.1)
+    if not _lock(fd, fcntl.LOCK_EX, wait_seconds):
+        os.close(fd)
+        raise MetricsFolderError(f"another gateway counts in {folder}; give this one a [paths] metrics of its own")
+    return fd
 
 
 def prepare(folder: Path) -> None:
@@ -127,6 +134,69 @@ def prepare(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def fold(folder: Path, alive: Collection[int]) -> None:
+    """Add what workers that are gone have counted to one file of each kind, and remove their files.
+
+    Call it in the master when a worker has ended; `alive` are the others. While a scrape reads the folder nothing
+    is done: the next call catches up. A file that cannot be read is left for the exporter to report.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    with _locked(folder, fcntl.LOCK_EX, wait_seconds=0) as locked:
+        if not locked:
+            return
+        gone: dict[str, list[Path]] = {}
+        for path in sorted(folder.iterdir()):
+            match = _FOLDED.fullmatch(path.name)
+            if match and int(match[2]) not in (_GONE, *alive) and _is_whole(path, lambda path: None):
+                gone.setdefault(match[1], []).append(path)
+        for kind, paths in gone.items():
+            _fold_into(folder / f"{kind}_{_GONE}.db", paths)
+
+
+def _fold_into(target: Path, paths: list[Path]) -> None:
+    """Replace `target` by its sum with `paths`, and remove those."""
+    from prometheus_client.mmap_dict import MmapedDict
+
+    sums: dict[str, tuple[float, float]] = {}
+    for path in [target, *paths] if target.exists() else paths:
+        for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
+            before, latest = sums.get(key, (0.0, 0.0))
+            sums[key] = before + value, max(latest, timestamp)
+    new = target.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    values = MmapedDict(str(new))  # type: ignore[no-untyped-call]
+    for key, (value, timestamp) in sums.items():
+        values.write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
+    values.close()  # type: ignore[no-untyped-call]
+    new.replace(target)
+    for path in paths:
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int, wait_seconds: float) -> Iterator[bool]:
+    """Hold the folder's lock for the block, if it can be had in time. Scrapes share it, a fold has it alone."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield _lock(fd, how, wait_seconds)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, how: int, wait_seconds: float) -> bool:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+
+
 def collect(folder: Path, unreadable: Callable[[Path], None] = lambda path: None) -> list[Metric]:
     """The sums over all workers' files, one family per metric, sorted by name; empty before the gateway ran.
 
@@ -138,12 +208,18 @@ def collect(folder: Path, unreadable: Callable[[Path], None] = lambda path: None
         MetricsFolderError: files kept vanishing while they were read.
         OSError: the folder cannot be listed.
     """
-    from prometheus_client.multiprocess import MultiProcessCollector
-
     if not folder.is_dir():
         return []
+    # Without the lock after that time: a master that stands still in the middle of a fold must not stop scrapes.
+    with _locked(folder, fcntl.LOCK_SH, _FOLD_SECONDS_MAX):
+        return _merge(folder, unreadable)
+
+
+def _merge(folder: Path, unreadable: Callable[[Path], None]) -> list[Metric]:
+    from prometheus_client.multiprocess import MultiProcessCollector
+
     for _ in range(_COLLECT_ATTEMPTS):
-        names = sorted(path.name for path in folder.iterdir() if _OUR_FILE.fullmatch(path.name))
+        names = sorted(path.name for path in folder.glob("*.db") if _OUR_FILE.fullmatch(path.name))
         whole = [folder / name for name in names if _is_whole(folder / name, unreadable)]
         try:
             families = MultiProcessCollector.merge([str(path) for path in whole])  # type: ignore[no-untyped-call]

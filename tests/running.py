@@ -181,3 +181,19 @@ def request(
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
     finally:
         connection.close()
+
+
+def gateway_metrics(place: Place) -> dict[str, float]:
+    """What the gateway has counted: the sum over all labels of each sample, read by a process as the exporter does."""
+    script = (
+        "import collections, json, pathlib, sys\n"
+        "from gateway.metrics_folder import collect\n"
+        "sums = collections.Counter()\n"
+        "for family in collect(pathlib.Path(sys.argv[1])):\n"
+        "    for sample in family.samples: sums[sample.name] += sample.value\n"
+        "print(json.dumps(sums))"
+    )
+    done = place.run("-c", script, str(place.paths.gateway_metrics))
+    assert done.returncode == 0, done.stderr
+    found: dict[str, float] = json.loads(done.stdout)
+    return found

@@ -127,7 +127,8 @@ def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
         served, rows, is_batch=is_batch, request_id=g.request_id, client_id=_client_id(), started=g.started
     )
     g.timestamp = prediction.timestamp
-    _record(served.predictions, prediction.payloads)
+    with prediction.in_flight():
+        _record(served.predictions, prediction.payloads)
     prediction.count()
     g.facts = prediction.facts()
     return Response(prediction.body, mimetype="application/json")

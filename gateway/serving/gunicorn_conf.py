@@ -90,7 +90,11 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Tell prometheus_client that a worker is gone, so that its live gauges go."""
+    """A worker is gone: its live gauges go, and what it counted is kept with that of the others that are gone."""
     from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    try:
+        metrics_folder.fold(_paths.gateway_metrics, server.WORKERS.keys())
+    except OSError as error:
+        server.log.error("the metrics of worker %s stay in its own files: %s", worker.pid, error)

@@ -174,7 +174,11 @@ class _Recorder:
             if not pending.expired:
                 by_writer.setdefault(pending.prediction.served.predictions, []).append(pending)
         for writer, members in by_writer.items():
-            error = self._append(writer, [line for pending in members for line in pending.prediction.payloads])
+            lines = [line for pending in members for line in pending.prediction.payloads]
+            gauge = members[0].prediction.served.metrics.rows_in_flight
+            gauge.inc(len(lines))
+            error = self._append(writer, lines)
+            gauge.dec(len(lines))
             for pending in members:
                 pending.error = error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Sequence
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from gateway import metrics_folder as names
 from gateway.registry import ModelCard
@@ -21,6 +21,9 @@ _PREPROCESSING, _INFERENCE, _POSTPROCESSING = (
     Histogram(spec.name, spec.about, spec.labels, buckets=names.DURATION_BUCKETS)
     for spec in (names.PREPROCESSING_SECONDS, names.INFERENCE_SECONDS, names.POSTPROCESSING_SECONDS)
 )
+_ROWS_IN_FLIGHT = Gauge(
+    names.ROWS_IN_FLIGHT.name, names.ROWS_IN_FLIGHT.about, names.ROWS_IN_FLIGHT.labels, multiprocess_mode="livesum"
+)
 
 
 class ModelMetrics:
@@ -31,6 +34,7 @@ class ModelMetrics:
         self.preprocessing = _PREPROCESSING.labels(*labels)
         self.inference = _INFERENCE.labels(*labels)
         self.postprocessing = _POSTPROCESSING.labels(*labels)
+        self.rows_in_flight = _ROWS_IN_FLIGHT.labels(*labels)
         texts = [class_text(label) for label in card.classes]
         self._by_class = {text: _PREDICTIONS.labels(*labels, text) for text in texts}
         self._values = None if texts else _PREDICTIONS.labels(*labels, names.VALUE)

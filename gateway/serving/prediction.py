@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,16 @@ class Prediction:
         metrics.preprocessing.observe(self.preprocessing_seconds)
         metrics.inference.observe(self.inference_seconds)
         metrics.postprocessing.observe(time.perf_counter() - self.scored_at)
+
+    @contextlib.contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Count its rows as being on their way to the log for as long as the block runs."""
+        gauge, rows = self.served.metrics.rows_in_flight, len(self.payloads)
+        gauge.inc(rows)
+        try:
+            yield
+        finally:
+            gauge.dec(rows)
 
     def facts(self) -> dict[str, Any]:
         """What the access log says of it."""

@@ -15,7 +15,7 @@ import pytest
 
 from tests.logs import prediction_rows
 from tests.models import mixed_table, number_table, register_numbers
-from tests.running import Place, Running, gateway, request
+from tests.running import Place, Running, gateway, gateway_metrics, request
 from tests.tools import wait_until
 
 ROW = {f"x{index}": 0.5 for index in range(5)}
@@ -287,19 +287,10 @@ def test_metrics_count_what_the_lane_answers(tmp_path: Path) -> None:
         found = answers(place, PREDICT * 7, 7)
         assert [status for status, _, _ in found] == [200] * 7
 
-        def counted() -> dict[str, float]:
-            done = place.run(
-                "-c",
-                "import sys, json; from pathlib import Path; from gateway.metrics_folder import collect;"
-                "print(json.dumps({s.name: sum(t.value for t in m.samples if t.name == s.name)"
-                " for m in collect(Path(sys.argv[1])) for s in m.samples}))",
-                str(place.paths.gateway_metrics),
-            )
-            values: dict[str, float] = json.loads(done.stdout)
-            return values
-
-        wait_until(lambda: counted().get("model_postprocessing_duration_seconds_count") == 7, 20, "seven to be counted")
-        values = counted()
+        phase = "model_postprocessing_duration_seconds_count"
+        wait_until(lambda: gateway_metrics(place).get(phase) == 7, 20, "seven to be counted")
+        values = gateway_metrics(place)
         assert values["model_predictions_total"] == 7
         assert values["model_preprocessing_duration_seconds_count"] == 7
         assert values["model_inference_duration_seconds_count"] == 7
+        assert values["model_rows_in_flight"] == 0
