@@ -26,11 +26,12 @@ run: $(RUNTIME) ## Start gateway, scheduler and exporter, with a demo model if t
 demo: $(RUNTIME) ## Replay traffic through the running gateway until it drifts [DATA=file.csv LABEL=col EXCLUDE=a,b]
 	@$(BIN)/python -m demo play $(call option,DATA,--data) $(call option,LABEL,--label) $(call option,EXCLUDE,--exclude) $(ARGS)
 
-register: $(RUNTIME) ## Register your model: MODEL_FILE=m.skops REFERENCE=eval.csv TARGET=y NAME=fraud [VERSION= POSITIVE_CLASS= EXCLUDE=a,b TRUST=1]
+register: $(RUNTIME) ## Register your model: MODEL_FILE=m.skops REFERENCE=eval.csv TARGET=y NAME=fraud [VERSION= POSITIVE_CLASS= EXCLUDE=a,b ACCEPT_UNSEEN=a,b REJECT_UNSEEN=c TRUST=1]
 	$(if $(and $(MODEL_FILE),$(REFERENCE),$(TARGET),$(NAME)),,$(error say what to register: make register MODEL_FILE=model.skops REFERENCE=eval.csv TARGET=column NAME=name))
 	@$(BIN)/python -m gateway.registry register $(call option,MODEL_FILE,--model-file) $(call option,REFERENCE,--reference) \
 	  $(call option,TARGET,--target) $(call option,NAME,--name) $(call option,VERSION,--version) \
-	  $(call option,POSITIVE_CLASS,--positive-class) $(call option,EXCLUDE,--exclude) $(if $(filter 1,$(TRUST)),--trust)
+	  $(call option,POSITIVE_CLASS,--positive-class) $(call option,EXCLUDE,--exclude) $(if $(filter 1,$(TRUST)),--trust) \
+	  $(call option,ACCEPT_UNSEEN,--accept-unseen) $(call option,REJECT_UNSEEN,--reject-unseen)
 
 drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...]
 	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,WINDOW,--window) \

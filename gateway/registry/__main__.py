@@ -77,6 +77,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COL",
         help="columns that are no inputs, for a model that does not know the names of its inputs (a,b or a b)",
     )
+    for way, about in (("accept", "categories are rejected"), ("reject", "numbers are accepted")):
+        register.add_argument(
+            f"--{way}-unseen",
+            action="extend",
+            nargs="+",
+            default=[],
+            metavar="COL",
+            help=f"features for which the gateway {way}s values that the table does not show, '*' for all ({about} "
+            "otherwise)",
+        )
     return parser
 
 
@@ -94,12 +104,20 @@ def _register(options: argparse.Namespace, registry: Registry, address: str) -> 
         version=options.version,
         trust=options.trust,
         positive_class=options.positive_class,
-        exclude=[column for item in options.exclude for column in item.split(",") if column],
+        exclude=_columns(options.exclude),
+        unseen={
+            **dict.fromkeys(_columns(options.accept_unseen), "accept"),
+            **dict.fromkeys(_columns(options.reject_unseen), "reject"),
+        },
         now=time.time(),
         progress=_progress,
     )
     print(summary(registration, address))
     return 0
+
+
+def _columns(items: Sequence[str]) -> list[str]:
+    return [column for item in items for column in item.split(",") if column]
 
 
 def _list(registry: Registry) -> int:

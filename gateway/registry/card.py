@@ -13,6 +13,7 @@ FORMAT_VERSION = 1
 
 Task = Literal["binary", "multiclass", "regression"]
 FeatureType = Literal["number", "integer", "category", "boolean"]
+Unseen = Literal["accept", "reject"]
 #: A class label keeps its JSON type, so that an answer carries what the model was trained on. Boolean first:
 #: in Python True is an int too.
 ClassLabel = bool | int | str
@@ -45,6 +46,8 @@ class Feature:
 
     `minimum` and `maximum` are the range observed in the reference (numbers and integers), `categories` the
     observed levels in order of first appearance (categories). `nullable`: the reference held missing values.
+    `unseen`: what becomes of a value that the reference did not show, a category that is none of `categories` or a
+    number outside of the range; None is the type's own way, which rejects categories and accepts numbers.
     """
 
     name: str
@@ -53,6 +56,12 @@ class Feature:
     categories: tuple[str, ...] | None = None
     minimum: float | None = None
     maximum: float | None = None
+    unseen: Unseen | None = None
+
+    @property
+    def accepts_unseen(self) -> bool:
+        """Whether a request may hold a value that the reference did not show."""
+        return self.type != "category" if self.unseen is None else self.unseen == "accept"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.registry.card import ClassLabel, Feature, Metric, RegistryError, Task
+from gateway.registry.card import ClassLabel, Feature, Metric, RegistryError, Task, Unseen
 from gateway.registry.check_rows import CheckRows
 from gateway.registry.columns import CONFIDENCE, LABEL, PREDICTION, class_text, feature_column, probability_column
 from gateway.registry.frames import frame_of
-from gateway.registry.inference import Answers, score
-from gateway.registry.inspection import Truth, features_of, task_of, truth_of
+from gateway.registry.inference import Answers, CannotScore, score
+from gateway.registry.inspection import Truth, features_of, task_of, truth_of, with_unseen
 from gateway.registry.performance import classification_metrics, regression_metrics
 from gateway.registry.table import Column
 
@@ -66,23 +66,31 @@ class Evaluation:
         )
 
 
-def evaluate(model: Any, columns: tuple[Column, ...], target: Column, progress: Progress) -> Evaluation:
+def evaluate(
+    model: Any,
+    columns: tuple[Column, ...],
+    target: Column,
+    unseen: Mapping[str, Unseen],
+    progress: Progress,
+) -> Evaluation:
     """Score the table exactly as the gateway will score requests.
 
     Args:
         columns: the model's inputs, in its order.
         target: the true values.
+        unseen: for features that do not follow their type's own way, what becomes of values not in the table.
 
     Raises:
         RegistryError: what cannot be served, in one sentence.
     """
     rows = len(target.values)
     task, classes = task_of(model)
-    features = features_of(columns)
+    features = with_unseen(features_of(columns), unseen)
     truth = truth_of(target, classes)
     frame = frame_of(features, [column.inputs() for column in columns])
     with progress(f"scoring {rows:,} rows"):
         answers = score(model, frame, classes)
+    _refuse_unseen_that_fails(model, features, columns, classes)
     array = None
     if all(feature.type != "category" for feature in features):
         array = np.column_stack([np.asarray(column.inputs(), dtype=np.float64) for column in columns])
@@ -90,6 +98,23 @@ def evaluate(model: Any, columns: tuple[Column, ...], target: Column, progress: 
             if not _array_form_alike(model, array, classes, answers):
                 array = None
     return Evaluation(task, classes, features, columns, frame, array, answers, truth, rows)
+
+
+def _refuse_unseen_that_fails(
+    model: Any, features: tuple[Feature, ...], columns: tuple[Column, ...], classes: tuple[ClassLabel, ...]
+) -> None:
+    """Ask the model about a category that nobody has heard of, in each column that is to accept such."""
+    for position, feature in enumerate(features):
+        if feature.type != "category" or not feature.accepts_unseen:
+            continue
+        row = [column.inputs()[:1] for column in columns]
+        row[position] = np.array(["\N{SNOWMAN} never seen"], dtype=object)
+        try:
+            score(model, frame_of(features, row), classes)
+        except CannotScore as error:
+            raise RegistryError(
+                f"{feature.name!r} cannot accept categories that the table does not show, because {error}"
+            ) from error
 
 
 def baseline_of(evaluation: Evaluation, positive: ClassLabel | None, seed: int) -> tuple[Metric, ...]:

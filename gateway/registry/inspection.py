@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.registry.card import ClassLabel, Feature, RegistryError, Task
+from gateway.registry.card import ClassLabel, Feature, RegistryError, Task, Unseen
 from gateway.registry.columns import class_text
 from gateway.registry.inference import classes_of
 from gateway.registry.table import Column, Table
@@ -94,6 +94,25 @@ def features_of(columns: Sequence[Column]) -> tuple[Feature, ...]:
     if faults:
         raise RegistryError("; ".join(faults))
     return tuple(_feature(column) for column in columns)
+
+
+def with_unseen(features: tuple[Feature, ...], unseen: Mapping[str, Unseen]) -> tuple[Feature, ...]:
+    """The features with what becomes of values that the table does not show; `"*"` stands for all that have a choice.
+
+    Raises:
+        RegistryError: no such feature, or one whose values are all known.
+    """
+    for name in unseen:
+        feature = next((feature for feature in features if feature.name == name), None)
+        if feature is None and name != "*":
+            raise RegistryError(f"the model has no feature {name!r} whose unseen values could be accepted or rejected")
+        if feature is not None and feature.type == "boolean":
+            raise RegistryError(f"the feature {name!r} is true or false; no value of it is unseen")
+    every = unseen.get("*")
+    return tuple(
+        feature if feature.type == "boolean" else replace(feature, unseen=unseen.get(feature.name, every))
+        for feature in features
+    )
 
 
 def truth_of(column: Column, classes: Sequence[ClassLabel]) -> Truth:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gateway.clock import utc_text
@@ -25,6 +26,7 @@ from gateway.registry.card import (
     Metric,
     ModelCard,
     RegistryError,
+    Unseen,
     check_name,
     check_version,
     encode,
@@ -76,6 +78,7 @@ def register(
     trust: bool = False,
     positive_class: str | None = None,
     exclude: Sequence[str] = (),
+    unseen: Mapping[str, Unseen] = MappingProxyType({}),
     now: float,
 ) -> ModelCard:
     """Register a fitted model with the table it was evaluated on (rows that it was not fitted on).
@@ -85,6 +88,8 @@ def register(
         trust: load files that may run code (joblib, pickle).
         positive_class: as text; of a model with two classes.
         exclude: columns that a model without names of its own does not take.
+        unseen: by feature, or "*" for all: "accept" or "reject" values that the table does not show; a feature that
+            is not named rejects categories and accepts numbers.
         now: seconds since the epoch, written into the card.
 
     Raises:
@@ -100,6 +105,7 @@ def register(
         trust=trust,
         positive_class=positive_class,
         exclude=exclude,
+        unseen=unseen,
         now=now,
     ).card
 
@@ -115,6 +121,7 @@ def register_with_details(
     trust: bool = False,
     positive_class: str | None = None,
     exclude: Sequence[str] = (),
+    unseen: Mapping[str, Unseen] = MappingProxyType({}),
     now: float,
     progress: Progress = _quietly,
 ) -> Registration:
@@ -130,7 +137,7 @@ def register_with_details(
         inputs = inputs_of(model, table, target, exclude)
         refuse_lost_texts(table_file, texts, inputs.columns)
     try:
-        evaluation = evaluate(model, inputs.columns, table.columns[target], progress)
+        evaluation = evaluate(model, inputs.columns, table.columns[target], unseen, progress)
     except CannotScore as error:
         raise RegistryError(f"{error}{text_hint(texts, inputs.columns)}") from error
     positive = positive_class_of(evaluation.classes, positive_class)

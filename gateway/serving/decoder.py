@@ -7,6 +7,7 @@ same values; a property test holds both to that.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,8 +19,6 @@ from gateway.serving.validation import BATCH_KEY, INTEGER_MAX, Row
 
 # One less than what validation allows: an integer beyond 2^53 would have been rounded to it unseen.
 _MAX = INTEGER_MAX - 1
-_Number = Annotated[float, Meta(ge=float(-_MAX), le=float(_MAX))]
-_Integer = Annotated[int, Meta(ge=-_MAX, le=_MAX)]
 
 
 class RowDecoder:
@@ -86,18 +85,33 @@ def _type(feature: Feature, text_length_max: int) -> Any:
     kind: Any
     match feature.type:
         case "number":
-            kind = _Number
+            least, most = _range(feature)
+            kind = Annotated[float, Meta(ge=float(least), le=float(most))]
         case "integer":
-            kind = _Integer
+            least, most = _range(feature)
+            kind = Annotated[int, Meta(ge=math.ceil(least), le=math.floor(most))]
         case "boolean":
             kind = bool
         case "category":
+            if feature.accepts_unseen:
+                return _or_missing(Annotated[str, Meta(max_length=text_length_max)], feature)
             plain = filter(_is_plain, feature.categories or ())
             levels = tuple(level for level in plain if len(level) <= text_length_max)
             if not levels:
                 return None
             kind = Literal[levels]
+    return _or_missing(kind, feature)
+
+
+def _or_missing(kind: Any, feature: Feature) -> Any:
     return kind | None if feature.nullable else kind
+
+
+def _range(feature: Feature) -> tuple[float, float]:
+    """What a number may be, at most; where the reference's range is the limit, that."""
+    if feature.accepts_unseen or feature.minimum is None or feature.maximum is None:
+        return -_MAX, _MAX
+    return max(-_MAX, feature.minimum), min(_MAX, feature.maximum)
 
 
 def _is_plain(text: str) -> bool:

@@ -184,6 +184,10 @@ class LabelInput:
 
 def _field(feature: Feature, text_length_max: int) -> fields.Field[Any]:
     options: dict[str, Any] = {"required": True, "allow_none": feature.nullable, "data_key": feature.name}
+    if feature.type in ("number", "integer") and not feature.accepts_unseen:
+        options["validate"] = validate.Range(
+            feature.minimum, feature.maximum, error="must be from {min:g} to {max:g}, as in the reference"
+        )
     match feature.type:
         case "number":
             return _Number(**options)
@@ -192,6 +196,8 @@ def _field(feature: Feature, text_length_max: int) -> fields.Field[Any]:
         case "boolean":
             return _Boolean(**options)
         case "category":
+            if feature.accepts_unseen:
+                return _Text(text_length_max, **options)
             return _Category(feature.categories or (), text_length_max, **options)
 
 

@@ -73,6 +73,6 @@ def test_they_are_spread_over_the_reference(tmp_path: Path, rows: int, columns: 
     pd.DataFrame(X, columns=[f"x{index}" for index in range(columns)]).assign(y=X[:, 0]).to_parquet(path)
     table = read_table(path)
     inputs = tuple(column for name, column in table.columns.items() if name != "y")
-    check = check_rows_of(evaluate(model, inputs, table.columns["y"], lambda _: contextlib.nullcontext()))
+    check = check_rows_of(evaluate(model, inputs, table.columns["y"], {}, lambda _: contextlib.nullcontext()))
     assert len(check.rows) == len(check.predictions) == kept
     assert (check.rows[0], check.rows[-1]) == (tuple(X[0]), tuple(X[-1]))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import joblib
@@ -15,6 +16,7 @@ import skops.io
 
 from gateway.registry import ModelCard, Registry
 from gateway.registry.artifact import load_verified
+from gateway.registry.card import Unseen
 from gateway.registry.check_rows import read_check_rows
 from gateway.registry.columns import class_text
 from gateway.registry.frames import frame_of
@@ -53,6 +55,7 @@ class Workshop:
         trust: bool = False,
         positive_class: str | None = None,
         exclude: Sequence[str] = (),
+        unseen: Mapping[str, Unseen] = MappingProxyType({}),
     ) -> ModelCard:
         return register(
             model if isinstance(model, Path) else self.save_model(model, kind),
@@ -64,6 +67,7 @@ class Workshop:
             trust=trust,
             positive_class=positive_class,
             exclude=exclude,
+            unseen=unseen,
             now=NOW,
         )
 

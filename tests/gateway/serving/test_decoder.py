@@ -84,7 +84,10 @@ def schemas(draw: st.DrawFn) -> tuple[Feature, ...]:
     for name in draw(st.lists(pool, min_size=1, max_size=5, unique=True)):
         kind = draw(TYPES)
         levels = tuple(draw(st.lists(levels_of, min_size=1, max_size=4, unique=True))) if kind == "category" else None
-        found.append(Feature(name, kind, nullable=draw(st.booleans()), categories=levels))
+        least, most = sorted(draw(st.tuples(plain_numbers, plain_numbers)))
+        bounds = (float(least), float(most)) if kind in ("number", "integer") else (None, None)
+        unseen = draw(st.sampled_from([None, None, "accept", "reject"]))
+        found.append(Feature(name, kind, draw(st.booleans()), levels, *bounds, unseen=unseen))
     return tuple(found)
 
 
@@ -171,6 +174,23 @@ def test_plain_mixed_rows_are_the_decoders(job: str | None) -> None:
     """Categories that are written as they are, missing values, booleans."""
     body = json.dumps({"amount": None, "visits": 7, "job": job, "known": None}, ensure_ascii=False).encode()
     assert decoded(MIXED, body) == [(None, 7, job, None)]
+
+
+def test_unseen_categories_are_the_decoders_where_they_are_accepted() -> None:
+    """Any text without an escape, within the limit."""
+    features = (Feature("job", "category", categories=("clerk",), unseen="accept"),)
+    assert decoded(features, '{"job": "été, \u2028"}'.encode()) == [("été, \u2028",)]
+    assert decoded(features, b'{"job": "longer than twelve"}') is None
+
+
+def test_numbers_beyond_the_range_are_left_to_validation_where_they_are_rejected() -> None:
+    """Which names the range."""
+    features = (Feature("age", "integer", minimum=18.0, maximum=90.0, unseen="reject"),)
+    assert decoded(features, b'{"age": 18}') == [(18,)]
+    assert decoded(features, b'{"age": 91}') is None
+    with pytest.raises(Problem) as caught:
+        PredictionInput(model(features), **LIMITS).rows({"age": 91})
+    assert [fault.detail for fault in caught.value.faults] == ["must be from 18 to 90, as in the reference"]
 
 
 @pytest.mark.parametrize("job", ['a "b"', "longer than twelve", "unheard of"])
