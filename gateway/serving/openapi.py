@@ -137,7 +137,7 @@ def _add_feedback_path(
     bodies: list[JsonSchema] = []
     for name, served in sorted(serving.models.items()):
         assert marshmallow.converter is not None  # set when the spec was made
-        label: JsonSchema = marshmallow.converter.schema2jsonschema(served.label_input.schema)
+        label: JsonSchema = marshmallow.converter.schema2jsonschema(served.label_input.schema)  # type: ignore[no-untyped-call]
         spec.components.schema(f"{name}.Label", {**label, **_ONE_ID})
         for body in (label | _ONE_ID, _list_of(_ref(f"{name}.Label"), "labels", settings.instances_max)):
             bodies.append(_named(body, name, is_default=name == serving.default_model))

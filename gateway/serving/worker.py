@@ -163,6 +163,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         with contextlib.suppress(OSError):
             client.sendall(self._refusal(problem, None, b"close"))
 
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        """Whether the connection can go on: not behind a body whose end nobody can tell. In a thread."""
+        try:
+            return bool(super()._keepalive_after(conn, keepalive))
+        except ParseException:
+            # Its request was answered; a second answer would be taken for that to the next one.
+            return False
+
     def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
         """Take a connection back from a thread."""
         keep = False
