@@ -14,9 +14,9 @@ from gateway.serving.problems import NOT_FOUND, Problem
 from gateway.settings import GatewaySettings
 
 #: Scripts and styles are ours or packaged, and the page talks to this gateway alone. Swagger UI draws its arrows
-#: from data URLs and sets some styles on elements.
+#: from data URLs.
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

@@ -55,6 +55,8 @@ _ABOUT = f"""Predictions of scikit-learn models, each of them on record before i
 Numbers are exact: an integer beyond ±{INTEGER_MAX} (2^53) is refused, because a double cannot hold it; write such a
 magnitude with an exponent or a fraction (`1e20`). A key that stands twice in an object, NaN and Infinity are refused.
 Every refusal is a problem document (RFC 9457) that lists all that is wrong, each under its JSON pointer.
+
+What is sent from this page is recorded like any other request.
 """
 _X_REQUEST_ID = {
     "name": "X-Request-ID",
@@ -78,11 +80,11 @@ def document(serving: Serving, settings: GatewaySettings) -> dict[str, Any]:
     for status in sorted({kind.status for kind in _OF_BODIES}):
         spec.components.response(f"Refused{status}", _refused(status, _OF_BODIES))
     _add_status_paths(spec, serving)
-    for _, served in sorted(serving.models.items()):
-        _add_model(spec, served, settings)
     default = serving.models.get(serving.default_model or "")
     if default is not None:
         _add_prediction_path(spec, default, "/predict", "predict")
+    for _, served in sorted(serving.models.items()):
+        _add_model(spec, served, settings)
     if serving.models:
         _add_feedback_path(spec, serving, marshmallow, settings)
     found: dict[str, Any] = spec.to_dict()

@@ -217,9 +217,11 @@ def _about(feature: Feature) -> dict[str, Any]:
     """What the reference says of a feature; none of it is a bound."""
     if feature.minimum is None or feature.maximum is None:
         return {}
+    middle = feature.minimum / 2 + feature.maximum / 2
     return {
         "description": f"In the reference from {feature.minimum:g} to {feature.maximum:g}.",
         "x-observed-range": [feature.minimum, feature.maximum],
+        "examples": [round(middle) if feature.type == "integer" else float(f"{middle:.4g}")],
     }
 
 

@@ -4,5 +4,4 @@ SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,
-  tryItOutEnabled: true,
 });
