@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from gateway.clock import utc_text
 from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import Registry
-from gateway.serving import problems, refusals
+from gateway.serving import api_docs, problems, refusals
 from gateway.serving.access import AccessLog, Asked
 from gateway.serving.body import parse_object, read
 from gateway.serving.guard import Guard
@@ -56,6 +56,7 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     app.extensions["settings"] = settings
     _add_edges(app, guard, access)
     _add_routes(app, models, settings)
+    api_docs.add_routes(app, models, settings)
     _add_error_handlers(app, access)
     return app
 

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from flask import Request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
 from gateway.serving.problems import MALFORMED, UNSUPPORTED_MEDIA_TYPE, Problem, too_large
@@ -62,6 +63,8 @@ def _read(request: Request, bytes_max: int) -> bytes:
         data: bytes = stream.read(bytes_max + 1)
     except (ClientDisconnected, OSError):
         raise Problem(MALFORMED, "the body ended early") from None
+    except ParseException as error:
+        raise Problem(MALFORMED, f"the body's chunks cannot be read: {type(error).__name__}") from None
     if len(data) > bytes_max:
         raise too_large(bytes_max)
     return data

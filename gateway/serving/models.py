@@ -79,13 +79,13 @@ class Models:
     def find(self, name: str | None = None) -> ServedModel:
         """The model of that name, or the default one. Raises Problem."""
         serving = self.serving
-        served = serving.models.get(name or serving.default_model or "")
+        served = serving.models.get((serving.default_model or "") if name is None else name)
         if served is not None:
             return served
         # Perhaps it was registered within the last second: no worker may deny what another serves already.
         self.refresh()
         serving = self.serving
-        wanted = name or serving.default_model
+        wanted = serving.default_model if name is None else name
         served = serving.models.get(wanted or "")
         if served is not None:
             return served

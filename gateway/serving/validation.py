@@ -1,10 +1,12 @@
 """What a model accepts: marshmallow schemas made from its card, every fault reported with its JSON pointer.
 
-Types are exact. `"1.5"` is no number, `true` no integer, 3.0 is an integer as in JSON Schema.
+Types are exact. `"1.5"` is no number, `true` no integer, 3.0 is an integer as in JSON Schema. Each field says in its
+metadata, as JSON Schema, what it accepts: that is what the OpenAPI document shows.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from gateway.clock import parse_utc, utc_text
 from gateway.registry import Feature, ModelCard
+from gateway.registry.card import ClassLabel
 from gateway.registry.columns import class_text
 from gateway.serving.problems import INVALID, TOO_LARGE, Fault, Problem, pointer
 
@@ -29,6 +32,9 @@ FAULTS_SHOWN = 100
 #: What a client may send as X-Request-ID and find again in the log as client_id.
 CLIENT_ID_LENGTH_MAX = 128
 
+#: A class of this form may be sent as a number, too.
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,14}")
+
 #: One validated row: values in the model's order, None where missing.
 Row = Sequence[Any]
 
@@ -39,15 +45,19 @@ def is_client_id(text: str) -> bool:
 
 
 class PredictionInput:
-    """The input of one model: `rows` turns a request's body into rows of values in the model's order."""
+    """The input of one model: `rows` turns a request's body into rows of values in the model's order.
+
+    Attributes:
+        schema: of one row.
+        takes_batches: a body may also be a list of rows; a feature called "instances" leaves only single ones.
+    """
 
     def __init__(self, card: ModelCard, *, instances_max: int, text_length_max: int) -> None:
         # Attributes are numbered and the names are data keys: marshmallow would split a name at its dots.
         self._attributes = tuple(f"f{index}" for index in range(len(card.features)))
         self._instances_max = instances_max
-        # A model may have a feature called "instances"; then only single objects can be told apart.
-        self._takes_batches = BATCH_KEY not in card.feature_names
-        self._schema = Schema.from_dict(
+        self.takes_batches = BATCH_KEY not in card.feature_names
+        self.schema = Schema.from_dict(
             {
                 attribute: _field(feature, text_length_max)
                 for attribute, feature in zip(self._attributes, card.features, strict=True)
@@ -61,7 +71,7 @@ class PredictionInput:
         Raises:
             Problem: with every fault, each under its JSON pointer.
         """
-        if self._takes_batches and BATCH_KEY in body:
+        if self.takes_batches and BATCH_KEY in body:
             return self._batch(body), True
         row = self._load(body)
         if isinstance(row, ValidationError):
@@ -90,7 +100,7 @@ class PredictionInput:
         if not isinstance(instance, dict):
             return ValidationError("must be an object of features")
         try:
-            loaded = self._schema.load(instance)
+            loaded = self.schema.load(instance)
         except ValidationError as error:
             return error
         return [loaded[attribute] for attribute in self._attributes]
@@ -111,16 +121,19 @@ class Label:
 
 
 class LabelInput:
-    """Labels for one model: as /feedback gets them, or from a file."""
+    """Labels for one model: as /feedback gets them, or from a file.
+
+    `schema`: of one label, but for the rule that exactly one of its ids is given.
+    """
 
     def __init__(self, card: ModelCard, *, instances_max: int, text_length_max: int) -> None:
         label = _RegressionLabel(required=True) if card.task == "regression" else _ClassLabelField(card, required=True)
         self._instances_max = instances_max
-        self._schema = Schema.from_dict(
+        self.schema = Schema.from_dict(
             {
                 "request_id": fields.UUID(error_messages={"null": "must be a UUID", "invalid_uuid": "must be a UUID"}),
                 "client_id": _ClientId(CLIENT_ID_LENGTH_MAX),
-                "instance": _Integer(load_default=0, validate=validate.Range(min=0)),
+                "instance": _Integer(load_default=0, validate=validate.Range(min=0), metadata={"minimum": 0}),
                 "label": label,
                 "observed_at": _Moment(),
             }
@@ -150,7 +163,7 @@ class LabelInput:
             return [Fault(pointer(*prefix), "must be an object with a label")]
         messages: Any = {}
         try:
-            loaded: dict[str, Any] = self._schema.load(item)
+            loaded: dict[str, Any] = self.schema.load(item)
         except ValidationError as error:
             messages, loaded = error.messages, {}
         faults = list(_faults(messages, *prefix))
@@ -183,7 +196,12 @@ class LabelInput:
 
 
 def _field(feature: Feature, text_length_max: int) -> fields.Field[Any]:
-    options: dict[str, Any] = {"required": True, "allow_none": feature.nullable, "data_key": feature.name}
+    options: dict[str, Any] = {
+        "required": True,
+        "allow_none": feature.nullable,
+        "data_key": feature.name,
+        "metadata": _about(feature),
+    }
     if feature.type in ("number", "integer") and not feature.accepts_unseen:
         options["validate"] = validate.Range(
             feature.minimum, feature.maximum, error="must be from {min:g} to {max:g}, as in the reference"
@@ -201,13 +219,38 @@ def _field(feature: Feature, text_length_max: int) -> fields.Field[Any]:
             return _Category(feature.categories or (), text_length_max, **options)
 
 
+def _about(feature: Feature) -> dict[str, Any]:
+    """What the reference says of a feature; none of it is a bound."""
+    if feature.minimum is None or feature.maximum is None:
+        return {}
+    middle = feature.minimum / 2 + feature.maximum / 2
+    return {
+        "description": f"In the reference from {feature.minimum:g} to {feature.maximum:g}.",
+        "x-observed-range": [feature.minimum, feature.maximum],
+        "examples": [round(middle) if feature.type == "integer" else float(f"{middle:.4g}")],
+    }
+
+
 class _Exact(fields.Field[Any]):
-    """A field that converts nothing: the JSON type must be the right one already."""
+    """A field that converts nothing: the JSON type must be the right one already.
+
+    Args:
+        json_schema: what it accepts; null is added where that is allowed.
+        metadata: more of the same.
+    """
 
     default_error_messages = {"required": "is missing", "null": "must not be null"}  # noqa: RUF012 - marshmallow's way
 
+    def __init__(
+        self, json_schema: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        super().__init__(metadata={**json_schema, **(metadata or {})}, **options)
+
 
 class _Number(_Exact):
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "number", "minimum": -NUMBER_MAX, "maximum": NUMBER_MAX}, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if type(value) is not float and type(value) is not int:
             raise ValidationError("must be a number")
@@ -219,6 +262,9 @@ class _Number(_Exact):
 
 
 class _Integer(_Exact):
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "integer", "minimum": -INTEGER_MAX, "maximum": INTEGER_MAX}, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if type(value) is float and value.is_integer():
             value = int(value)
@@ -230,6 +276,9 @@ class _Integer(_Exact):
 
 
 class _Boolean(_Exact):
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "boolean"}, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if type(value) is not bool:
             raise ValidationError("must be true or false")
@@ -237,8 +286,8 @@ class _Boolean(_Exact):
 
 
 class _Text(_Exact):
-    def __init__(self, length_max: int, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, length_max: int, json_schema: Mapping[str, Any], **options: Any) -> None:
+        super().__init__({"type": "string", **json_schema}, **options)
         self._length_max = length_max
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
@@ -255,6 +304,9 @@ class _Text(_Exact):
 
 
 class _ClientId(_Text):
+    def __init__(self, length_max: int, **options: Any) -> None:
+        super().__init__(length_max, {"pattern": f"^[ -~]{{1,{length_max}}}$"}, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         if not is_client_id(text):
@@ -264,7 +316,8 @@ class _ClientId(_Text):
 
 class _Category(_Text):
     def __init__(self, categories: tuple[str, ...], length_max: int, **options: Any) -> None:
-        super().__init__(length_max, **options)
+        known: list[str | None] = [level for level in categories if len(level) <= length_max]
+        super().__init__(length_max, {"enum": known + [None] * bool(options.get("allow_none"))}, **options)
         self._categories = frozenset(categories)
         shown = ", ".join(repr(level) for level in categories[:10])
         self._refusal = f"must be one of {shown}" + (f" or {len(categories) - 10} more" * (len(categories) > 10))
@@ -279,6 +332,9 @@ class _Category(_Text):
 class _Moment(_Exact):
     """An RFC 3339 moment, as `gateway.clock` writes it."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "string", "format": "date-time"}, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         try:
             return utc_text(parse_utc(value))
@@ -290,7 +346,7 @@ class _ClassLabelField(_Exact):
     """One of the model's classes, as itself or as text; becomes the text that the log holds."""
 
     def __init__(self, card: ModelCard, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__({"enum": [form for label in card.classes for form in _class_forms(label)]}, **options)
         self._texts = frozenset(class_text(label) for label in card.classes)
         self._refusal = "must be one of " + ", ".join(sorted(self._texts))
 
@@ -302,7 +358,22 @@ class _ClassLabelField(_Exact):
         return class_text(value)
 
 
+def _class_forms(label: ClassLabel) -> list[ClassLabel]:
+    """The JSON values that name a class: its text, and the number or boolean that is written like it."""
+    text = class_text(label)
+    forms: list[ClassLabel] = [text]
+    if text in ("true", "false"):
+        forms.append(text == "true")
+    elif _WHOLE_NUMBER.fullmatch(text):
+        forms.append(int(text))
+    return forms
+
+
 class _RegressionLabel(_Exact):
+    def __init__(self, **options: Any) -> None:
+        bound = sys.float_info.max
+        super().__init__({"type": "number", "minimum": -bound, "maximum": bound}, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         # Compared, not converted: an integer of 400 digits is too large to ask whether it is finite.
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:

@@ -26,6 +26,13 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import util
+from gunicorn.http.errors import (
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from gateway.serving import problems
@@ -51,6 +58,8 @@ _SWEEP_SECONDS = 0.25
 _HELD_BODIES_MAX = 4
 #: How long a client may take to read the end of an answer after which its connection is closed.
 _LINGER_SECONDS = 2.0
+#: Errors of gunicorn's parser that are about answers.
+_OURS = (InvalidResponseHeader, InvalidResponseHeaderName)
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
@@ -137,6 +146,31 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.parser.unreader.unread(bytes(conn.received))
         conn.received.clear()
         return super().handle(conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Refuse what gunicorn's parser could not read, as everything else is refused. In a thread.
+
+        An unknown transfer coding gets no 501: it is the client's doing, and nothing for whoever watches the 5xx.
+        """
+        if isinstance(exc, LimitRequestLine):
+            problem = Problem(problems.URI_TOO_LONG, "the request line is too long")
+        elif isinstance(exc, LimitRequestHeaders):
+            problem = Problem(problems.HEAD_TOO_LARGE, "too many header fields, or too long ones")
+        elif isinstance(exc, ParseException) and not isinstance(exc, _OURS):
+            problem = Problem(problems.MALFORMED, f"this is no HTTP request: {type(exc).__name__}")
+        else:
+            log.error("a request failed", exc_info=exc)
+            problem = Problem(problems.INTERNAL, "the gateway failed; its log says more")
+        with contextlib.suppress(OSError):
+            client.sendall(self._refusal(problem, None, b"close"))
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        """Whether the connection can go on: not behind a body whose end nobody can tell. In a thread."""
+        try:
+            return bool(super()._keepalive_after(conn, keepalive))
+        except ParseException:
+            # Its request was answered; a second answer would be taken for that to the next one.
+            return False
 
     def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
         """Take a connection back from a thread."""
@@ -304,23 +338,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if pending.error is not None:
             self._refuse(connection, Problem(problems.NOT_RECORDED, str(pending.error)), pending)
             return
-        self._send(connection, self._response(connection, b"200 OK", _JSON, pending.prediction.body))
+        self._send(connection, self._response(_goes_on(connection), b"200 OK", _JSON, pending.prediction.body))
         self._lane.answered(pending)
 
     def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
         """Answer with a problem. Without a prediction, the request's end is unknown: so ends the connection."""
         connection.closing |= pending is None
+        self._send(connection, self._refusal(problem, pending, _goes_on(connection)))
+
+    def _refusal(self, problem: Problem, pending: Pending | None, goes_on: bytes) -> bytes:
+        """A refusal as it is sent. In any thread."""
         headers, body = self._lane.refusal(problem, pending)
         status = f"{problem.kind.status} {problem.kind.title}".encode()
         lines = "\r\n".join(f"{name}: {value}" for name, value in headers.items()).encode()
-        self._send(connection, self._response(connection, status, lines, body))
+        return self._response(goes_on, status, lines, body)
 
-    def _response(self, connection: Connection, status: bytes, headers: bytes, body: bytes) -> bytes:
+    def _response(self, goes_on: bytes, status: bytes, headers: bytes, body: bytes) -> bytes:
         now = int(time.time())
-        if self._date[0] != now:
-            self._date = (now, util.http_date(now).encode())
-        goes_on = b"close" if connection.closing else b"keep-alive"
-        return _RESPONSE % (status, self._date[1], goes_on, headers, len(body), body)
+        date = self._date
+        if date[0] != now:
+            date = self._date = (now, util.http_date(now).encode())
+        return _RESPONSE % (status, date[1], goes_on, headers, len(body), body)
 
     def _send(self, connection: Connection, data: bytes) -> None:
         """Send what the socket takes now, and the rest when it has room. Raises OSError."""
@@ -379,3 +417,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
             self.alive = False
+
+
+def _goes_on(connection: Connection) -> bytes:
+    """What the Connection header says of the next request."""
+    return b"close" if connection.closing else b"keep-alive"

@@ -214,6 +214,12 @@ def test_a_label_that_cannot_be_used_is_422(port: int, body: dict[str, Any], poi
     assert {error["pointer"] for error in document["errors"]} == pointers
 
 
+def test_an_empty_model_name_is_not_the_default_model(port: int) -> None:
+    """Whoever sends a name means a model, and a label for the wrong one would never be found."""
+    body = {"client_id": "empty-name", "label": 1, "model_name": ""}
+    assert problem(request(port, "POST", "/feedback", body))["status"] == 404
+
+
 def test_a_wrong_label_in_a_list_keeps_the_others_out_too(served: Place) -> None:
     """All or nothing: a client can send the list again when it is right, and too long a list is refused as such."""
     right = {"client_id": "all-or-nothing", "label": 1}
@@ -231,3 +237,32 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(port: int) -> None:
             b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         )
     assert request(port, "GET", "/health").status == 200
+
+
+POST = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (POST + b"Transfer-Encoding: gzip\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 400),
+        (POST.replace(b"POST /predict", b"PUT /health") + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 405),
+        (POST + b"Content-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\nHost: h\r\n\r\n", 400),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+    ],
+    ids=["coding", "chunk", "chunk that nobody reads", "length", "version", "address", "headers"],
+)
+def test_what_is_no_http_is_a_problem_and_the_last_request(port: int, sent: bytes, status: int) -> None:
+    """One answer, with a request_id and no 5xx; behind bytes whose end nobody can tell no request is believed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(sent + POST + b"Content-Length: %d\r\n\r\n" % len(TEXT) + TEXT.encode())
+        received = sock.makefile("rb").read()
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: application/problem+json" in head
+    document = json.loads(body)
+    assert document["status"] == status
+    assert document["request_id"]
