@@ -61,6 +61,23 @@ POSTPROCESSING_SECONDS = Spec(
     "Time to record one request's answers and to encode the response",
     ("model_name", "model_version"),
 )
+LOAD_FAILURES = Spec(
+    "model_load_failures_total",
+    "Attempts to load a version that is to be in use, and that could not be; what served before goes on",
+    ("model_name", "model_version"),
+)
+SHADOW_PREDICTIONS = Spec(
+    "model_shadow_predictions_total",
+    "Rows that a shadow version scored and recorded",
+    ("model_name", "model_version"),
+)
+SHADOW_DROPPED = Spec(
+    "model_shadow_dropped_total",
+    "Rows that a shadow version did not score or record, by reason",
+    ("model_name", "model_version", "reason"),
+)
+#: `reason` of a dropped row: too many wait; the model failed; the log could not be written; the process ended.
+SHADOW_REASONS = ("queue_full", "model_failed", "not_recorded", "process_ended")
 #: `predicted_class` of a regression model, whose answers would make a series each.
 VALUE = "value"
 #: Upper bounds in seconds, 10 us to 10 s in steps of 1-2-5; they meet the alert lines 0.2, 1 and 5 s exactly.

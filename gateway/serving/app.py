@@ -63,7 +63,12 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     @app.post("/predict")
     @app.post("/models/<name>/predict")
     def predict_route(name: str | None = None) -> Response:
-        served = g.served = models.find(name)
+        served = g.served = models.pick(name, _client_id())
+        return _predict(served, *rows_of(served, read(request, settings.body_bytes_max)))
+
+    @app.post("/models/<name>/versions/<version>/predict")
+    def predict_version(name: str, version: str) -> Response:
+        served = g.served = models.find_version(name, version)
         return _predict(served, *rows_of(served, read(request, settings.body_bytes_max)))
 
     @app.post("/feedback")
@@ -89,14 +94,21 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
         return _json(
             {
                 "default_model": serving.default_model,
-                "models": [_summary(served.card) for _, served in sorted(serving.models.items())],
+                "models": [
+                    {**_summary(served.card), **serving.beside(name)} for name, served in sorted(serving.models.items())
+                ],
                 "failures": serving.failures,
             }
         )
 
     @app.get("/models/<name>")
     def show_model(name: str) -> Response:
-        return _json(_description(models.find(name).card))
+        served = models.find(name)
+        return _json({**_description(served.card), **models.serving.beside(name)})
+
+    @app.get("/models/<name>/versions/<version>")
+    def show_version(name: str, version: str) -> Response:
+        return _json(_description(models.find_version(name, version).card))
 
 
 def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:

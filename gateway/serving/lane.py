@@ -20,10 +20,10 @@ from gateway.clock import utc_text
 from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.serving import refusals
 from gateway.serving.framing import PlainPrediction
-from gateway.serving.models import Models
+from gateway.serving.models import Models, ServedModel, Serving
 from gateway.serving.prediction import Prediction, predict
 from gateway.serving.problems import Problem
-from gateway.serving.validation import is_client_id
+from gateway.serving.validation import Row, is_client_id
 
 log = logging.getLogger("gateway.lane")
 
@@ -74,11 +74,12 @@ class Lane:
         """
         started = time.perf_counter()
         serving = self._models.serving
-        served = serving.models.get(asked.model_name or serving.default_model or "")
-        if served is None or served.model.row_seconds > QUICK_SECONDS:
+        client_id = asked.client_id if is_client_id(asked.client_id) else None
+        served = serving.pick(asked.model_name, client_id)
+        row = _plain_row(served, body) if served is not None else None
+        if served is None or row is None:
             return None
-        row = served.decoder.row(body)
-        if row is None:
+        if serving.splits and not _other_is_plain(serving, served, body):
             return None
         try:
             prediction = predict(
@@ -86,11 +87,11 @@ class Lane:
                 [row],
                 is_batch=False,
                 request_id=str(uuid.uuid4()),
-                client_id=asked.client_id if is_client_id(asked.client_id) else None,
+                client_id=client_id,
                 started=started,
             )
         except Problem:
-            # Flask comes to the same end, and says so.
+            # Flask comes to the same end, and says so; in a split the other version may be drawn, and answer.
             return None
         pending = Pending(prediction, asked.path, connection)
         self._scored.append(pending)
@@ -115,6 +116,23 @@ class Lane:
             card=pending.prediction.served.card if pending else None,
         )
         return refusals.headers(problem), problem.body(request_id)
+
+
+def _plain_row(served: ServedModel, body: bytes) -> Row | None:
+    """The row, if it is plainly valid and the model is quick."""
+    return served.decoder.row(body) if served.model.row_seconds <= QUICK_SECONDS else None
+
+
+def _other_is_plain(serving: Serving, served: ServedModel, body: bytes) -> bool:
+    """Whether, in a split, the version that was not drawn could have answered here, too.
+
+    Flask draws again. What is left to it must not depend on the draw, or the split would not have its share.
+    """
+    split = serving.splits.get(served.card.name)
+    if split is None:
+        return True
+    other = serving.models[served.card.name] if served is split.second else split.second
+    return _plain_row(other, body) is not None
 
 
 class _Recorder:

@@ -28,6 +28,8 @@ class Prediction:
     """An answer that may leave once `payloads` are in the prediction log of `served`.
 
     Attributes:
+        rows: what was scored.
+        client_id: the client's own id for the request, if it sent one that is kept.
         payloads: a line per row, as the log's writer takes them.
         body: the response's JSON.
         recorded: the predictions as the log holds them.
@@ -36,7 +38,9 @@ class Prediction:
     """
 
     served: ServedModel
+    rows: Sequence[Row]
     request_id: str
+    client_id: str | None
     timestamp: str
     payloads: list[bytes]
     body: bytes
@@ -81,9 +85,11 @@ def predict(
     timestamp = utc_text(time.time())
     return Prediction(
         served=served,
+        rows=rows,
         request_id=request_id,
+        client_id=client_id,
         timestamp=timestamp,
-        payloads=_payloads(served, rows, answers, request_id, timestamp, client_id, (scored - started) * 1e3),
+        payloads=payloads_of(served, rows, answers, request_id, timestamp, client_id, (scored - started) * 1e3),
         body=msgspec.json.encode(_answer(served.card, answers, is_batch, request_id, timestamp)),
         recorded=answers.recorded,
         preprocessing_seconds=parsed - started,
@@ -107,7 +113,7 @@ def _ask(served: ServedModel, rows: Sequence[Row], is_batch: bool) -> Answers:
         raise Problem(problems.MODEL_FAILED, f"the model raised {type(error).__name__}") from error
 
 
-def _payloads(
+def payloads_of(
     served: ServedModel,
     rows: Sequence[Row],
     answers: Answers,
@@ -116,6 +122,7 @@ def _payloads(
     client_id: str | None,
     latency_ms: float,
 ) -> list[bytes]:
+    """A line per row for the version's prediction log."""
     encode = served.encoder.encode
     latency_ms = round(latency_ms, 3)
     confidences, probabilities = answers.confidences, answers.probabilities
