@@ -76,8 +76,8 @@ SHADOW_DROPPED = Spec(
     "Rows that a shadow version did not score or record, by reason",
     ("model_name", "model_version", "reason"),
 )
-#: `reason` of a dropped row: too many wait; the model failed; the log could not be written; the process ended.
-SHADOW_REASONS = ("queue_full", "model_failed", "not_recorded", "process_ended")
+#: `reason` of a dropped row: too many wait, the model failed, the log could not be written, the process ended.
+QUEUE_FULL, MODEL_FAILED, NOT_RECORDED, PROCESS_ENDED = "queue_full", "model_failed", "not_recorded", "process_ended"
 #: `predicted_class` of a regression model, whose answers would make a series each.
 VALUE = "value"
 #: Upper bounds in seconds, 10 us to 10 s in steps of 1-2-5; they meet the alert lines 0.2, 1 and 5 s exactly.

@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.clock import utc_text
@@ -21,6 +21,7 @@ from gateway.serving.lane import Lane
 from gateway.serving.models import Models, ServedModel
 from gateway.serving.prediction import predict, rows_of
 from gateway.serving.problems import Problem
+from gateway.serving.shadow import ShadowFeed
 from gateway.serving.validation import Label, Row, is_client_id
 from gateway.settings import GatewaySettings, Paths, load
 
@@ -46,7 +47,8 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     models.watch()
     app = Flask("gateway", static_folder=None)
     app.extensions["models"] = models
-    app.extensions["lane"] = Lane(models)
+    shadow = app.extensions["shadow"] = ShadowFeed(models)
+    app.extensions["lane"] = Lane(models, shadow)
     app.extensions["settings"] = settings
     _add_routes(app, models, settings)
     _add_error_handlers(app)
@@ -118,7 +120,11 @@ def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
     g.timestamp = prediction.timestamp
     _record(served.predictions, prediction.payloads)
     prediction.count()
-    return Response(prediction.body, mimetype="application/json")
+    response = Response(prediction.body, mimetype="application/json")
+    shadow: ShadowFeed = current_app.extensions["shadow"]
+    # Called when the answer has been sent.
+    response.call_on_close(lambda: shadow.offer(prediction))
+    return response
 
 
 def _record(writer: SegmentWriter, payloads: list[bytes]) -> None:

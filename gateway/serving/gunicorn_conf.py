@@ -79,6 +79,7 @@ def worker_exit(server: Any, worker: Any) -> None:
         worker.sentinel_beat.join(timeout=5)
     app = getattr(worker, "wsgi", None)
     if app is not None:
+        app.extensions["shadow"].close()
         app.extensions["models"].close()
 
 

@@ -23,6 +23,7 @@ from gateway.serving.framing import PlainPrediction
 from gateway.serving.models import Models, ServedModel, Serving
 from gateway.serving.prediction import Prediction, predict
 from gateway.serving.problems import Problem
+from gateway.serving.shadow import ShadowFeed
 from gateway.serving.validation import Row, is_client_id
 
 log = logging.getLogger("gateway.lane")
@@ -52,8 +53,9 @@ class Pending:
 class Lane:
     """What the worker's event loop needs of the application: it knows connections, this knows predictions."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, shadow: ShadowFeed) -> None:
         self._models = models
+        self._shadow = shadow
         self._scored: list[Pending] = []
         self._recorder: _Recorder | None = None
 
@@ -102,6 +104,11 @@ class Lane:
         if self._scored and self._recorder is not None:
             batch, self._scored = self._scored, []
             self._recorder.put(batch)
+
+    def answered(self, pending: Pending) -> None:
+        """Count a prediction whose answer has left, and let the model's shadow score it, too."""
+        pending.prediction.count()
+        self._shadow.offer(pending.prediction)
 
     @staticmethod
     def refusal(problem: Problem, pending: Pending | None) -> tuple[dict[str, str], bytes]:

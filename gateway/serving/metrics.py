@@ -65,5 +65,5 @@ def count_shadow_rows(name: str, version: str, rows: int) -> None:
 
 
 def count_shadow_dropped(name: str, version: str, reason: str, rows: int) -> None:
-    """Count rows that a shadow version did not score or record; `reason`: one of `metrics_folder.SHADOW_REASONS`."""
+    """Count rows that a shadow version did not score or record; `reason`: one of those in `metrics_folder`."""
     _SHADOW_DROPPED.labels(name, version, reason).inc(rows)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.clock import utc_text
+from gateway.log.predictions import PredictionEncoder
 from gateway.registry import ModelCard
 from gateway.registry.columns import class_text
 from gateway.serving import problems
@@ -89,7 +90,7 @@ def predict(
         request_id=request_id,
         client_id=client_id,
         timestamp=timestamp,
-        payloads=payloads_of(served, rows, answers, request_id, timestamp, client_id, (scored - started) * 1e3),
+        payloads=payloads_of(served.encoder, rows, answers, request_id, timestamp, client_id, (scored - started) * 1e3),
         body=msgspec.json.encode(_answer(served.card, answers, is_batch, request_id, timestamp)),
         recorded=answers.recorded,
         preprocessing_seconds=parsed - started,
@@ -114,31 +115,32 @@ def _ask(served: ServedModel, rows: Sequence[Row], is_batch: bool) -> Answers:
 
 
 def payloads_of(
-    served: ServedModel,
+    encoder: PredictionEncoder,
     rows: Sequence[Row],
     answers: Answers,
     request_id: str,
     timestamp: str,
     client_id: str | None,
     latency_ms: float,
+    first_instance: int = 0,
 ) -> list[bytes]:
-    """A line per row for the version's prediction log."""
-    encode = served.encoder.encode
+    """A line per row for the version's prediction log; `first_instance`: the first row's place in its batch."""
+    encode = encoder.encode
     latency_ms = round(latency_ms, 3)
     confidences, probabilities = answers.confidences, answers.probabilities
     return [
         encode(
             request_id,
             timestamp,
-            instance,
+            first_instance + index,
             client_id,
             row,
-            answers.recorded[instance],
-            confidences[instance] if confidences is not None else None,
-            probabilities[instance] if probabilities is not None else (),
+            answers.recorded[index],
+            confidences[index] if confidences is not None else None,
+            probabilities[index] if probabilities is not None else (),
             latency_ms,
         )
-        for instance, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
 
 

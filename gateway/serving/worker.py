@@ -298,7 +298,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._refuse(connection, Problem(problems.NOT_RECORDED, str(pending.error)), pending)
             return
         self._send(connection, self._response(connection, b"200 OK", _JSON, pending.prediction.body))
-        pending.prediction.count()
+        self._lane.answered(pending)
 
     def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
         """Answer with a problem. Without a prediction, the request's end is unknown: so ends the connection."""
