@@ -31,6 +31,8 @@ log = logging.getLogger("gateway.shadow")
 ROWS_MAX = 10_000
 #: Rows that are encoded at once: encoding holds the interpreter's lock, some 0.1 ms for so many.
 CHUNK_ROWS = 256
+#: Rows are handed over together that are answered within this time.
+GATHER_SECONDS = 0.05
 #: A process that ended is not started again sooner than that.
 RESTART_SECONDS = 5.0
 #: How long nothing may be offered before it is seen whether the process is still needed.
@@ -101,17 +103,25 @@ class ShadowFeed:
 
     def _run(self) -> None:
         while not self._closed:
-            try:
-                offered = self._queue.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                if not self._models.serving.shadows:
-                    self._end_process()
-                continue
-            if offered is not None:
-                self._hand_over(offered)
+            offered = self._gather()
+            if not offered and not self._models.serving.shadows:
+                self._end_process()
+            for rows in offered:
+                self._hand_over(rows)
                 with self._lock:
-                    self._rows_waiting -= len(offered.rows)
+                    self._rows_waiting -= len(rows.rows)
         self._end_process()
+
+    def _gather(self) -> list[ShadowRows]:
+        """What was offered; nothing after a while without any, or at the end."""
+        with contextlib.suppress(queue.Empty):
+            offered = [self._queue.get(timeout=IDLE_SECONDS)]
+            # Each turn of this thread takes the interpreter's lock from requests, so it takes few.
+            time.sleep(GATHER_SECONDS)
+            while not self._queue.empty():
+                offered.append(self._queue.get_nowait())
+            return [rows for rows in offered if rows is not None]
+        return []
 
     def _hand_over(self, offered: ShadowRows) -> None:
         for chunk in _chunks(offered):
