@@ -136,8 +136,8 @@ def serve(registry: Registry, card: ModelCard, now: float) -> ModelCard:
     with registry.changing():
         serving = registry.serving()
         if serving.versions.get(card.name) != card.version:
-            registry.set_serving(serving.promoted(card.name, card.version))
             registry.audit(utc_text(now), "serve", card.name, card.version, by="demo")
+            registry.set_serving(serving.promoted(card.name, card.version))
     return card
 
 
