@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift labels verify seal test check lint bench bench-faults bench-logs models scheduler exporter gateway format lock clean
+.PHONY: help run demo register drift labels verify seal test check lint bench bench-faults bench-logs models promote rollback default split shadow scheduler exporter gateway format lock clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -67,8 +67,23 @@ lint: $(DEV) ## Ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-models: $(RUNTIME) ## List the registered models
+models: $(RUNTIME) ## List the registered models and which versions serve
 	@$(BIN)/python -m gateway.registry list
+
+promote: $(RUNTIME) ## Let a version serve, after a check of it: NAME=fraud VERSION=2 [WHY="better recall"]
+	@$(if $(and $(NAME),$(VERSION)),,$(error say what to promote: make promote NAME=name VERSION=version))$(BIN)/python -m gateway.versions promote "$(NAME)" "$(VERSION)" $(call option,WHY,--why)
+
+rollback: $(RUNTIME) ## Let the version serve that served before: NAME=fraud [WHY=]
+	@$(if $(NAME),,$(error say which model: make rollback NAME=name))$(BIN)/python -m gateway.versions rollback "$(NAME)" $(call option,WHY,--why)
+
+default: $(RUNTIME) ## Let POST /predict ask this model: NAME=fraud
+	@$(if $(NAME),,$(error say which model: make default NAME=name))$(BIN)/python -m gateway.versions default "$(NAME)" $(call option,WHY,--why)
+
+split: $(RUNTIME) ## Let a second version answer a share of the requests: NAME=fraud VERSION=2 [SHARE=0.1], or NAME=fraud OFF=1
+	@$(if $(and $(NAME),$(or $(OFF),$(VERSION))),,$(error say what to split: make split NAME=name VERSION=version SHARE=0.1, or OFF=1))$(BIN)/python -m gateway.versions split "$(NAME)" $(if $(filter 1,$(OFF)),--off,"$(VERSION)" $(call option,SHARE,--share)) $(call option,WHY,--why)
+
+shadow: $(RUNTIME) ## Let a version score the requests and answer none: NAME=fraud VERSION=2, or NAME=fraud OFF=1
+	@$(if $(and $(NAME),$(or $(OFF),$(VERSION))),,$(error say what to shadow: make shadow NAME=name VERSION=version, or OFF=1))$(BIN)/python -m gateway.versions shadow "$(NAME)" $(if $(filter 1,$(OFF)),--off,"$(VERSION)") $(call option,WHY,--why)
 
 gateway: $(RUNTIME) ## Start the gateway alone
 	@exec $(BIN)/python -m gateway

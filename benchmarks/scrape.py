@@ -49,7 +49,7 @@ def _measure(restarts: int, folds: bool) -> dict[str, Any]:
                 # The gateway's master does these two when a worker has ended.
                 multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
                 begun = time.perf_counter()
-                metrics_folder.fold(folder, alive=[])
+                metrics_folder.fold(folder)
                 fold_seconds.append(time.perf_counter() - begun)
         scrapes = []
         for _ in range(_SCRAPES):

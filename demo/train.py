@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +137,8 @@ def serve(registry: Registry, card: ModelCard, now: float) -> ModelCard:
     with registry.changing():
         serving = registry.serving()
         if serving.versions.get(card.name) != card.version:
-            versions = {**serving.versions, card.name: card.version}
-            registry.set_serving(replace(serving, versions=versions))
             registry.audit(utc_text(now), "serve", card.name, card.version, by="demo")
+            registry.set_serving(serving.promoted(card.name, card.version))
     return card
 
 

@@ -22,7 +22,7 @@ import os
 import re
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +70,23 @@ ROWS_IN_FLIGHT = Spec(
     "Rows that are scored and not recorded yet",
     ("model_name", "model_version"),
 )
+LOAD_FAILURES = Spec(
+    "model_load_failures_total",
+    "Attempts to load a version that is to be in use, and that could not be; what served before goes on",
+    ("model_name", "model_version"),
+)
+SHADOW_PREDICTIONS = Spec(
+    "model_shadow_predictions_total",
+    "Rows that a shadow version scored and recorded",
+    ("model_name", "model_version"),
+)
+SHADOW_DROPPED = Spec(
+    "model_shadow_dropped_total",
+    "Rows that a shadow version did not score or record, by reason",
+    ("model_name", "model_version", "reason"),
+)
+#: `reason` of a dropped row: too many wait, the model failed, the log could not be written, the process ended.
+QUEUE_FULL, MODEL_FAILED, NOT_RECORDED, PROCESS_ENDED = "queue_full", "model_failed", "not_recorded", "process_ended"
 #: `predicted_class` of a regression model, whose answers would make a series each.
 VALUE = "value"
 #: Upper bounds in seconds, 10 us to 10 s in steps of 1-2-5; they meet the alert lines 0.2, 1 and 5 s exactly.
@@ -134,11 +151,22 @@ def prepare(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def fold(folder: Path, alive: Collection[int]) -> None:
-    """Add what workers that are gone have counted to one file of each kind, and remove their files.
+def _exists(pid: int) -> bool:
+    """Whether there is a process of this number; perhaps another one than meant, and then the next call is right."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
-    Call it in the master when a worker has ended; `alive` are the others. While a scrape reads the folder nothing
-    is done: the next call catches up. A file that cannot be read is left for the exporter to report.
+
+def fold(folder: Path, is_alive: Callable[[int], bool] = _exists) -> None:
+    """Add what processes that are gone have counted to one file of each kind, and remove their files.
+
+    Call it in the master when a worker has ended. While a scrape reads the folder nothing is done: the next call
+    catches up. A file that cannot be read is left for the exporter to report.
 
     Raises:
         OSError: the folder cannot be written.
@@ -149,7 +177,7 @@ def fold(folder: Path, alive: Collection[int]) -> None:
         gone: dict[str, list[Path]] = {}
         for path in sorted(folder.iterdir()):
             match = _FOLDED.fullmatch(path.name)
-            if match and int(match[2]) not in (_GONE, *alive) and _is_whole(path, lambda path: None):
+            if match and int(match[2]) != _GONE and not is_alive(int(match[2])) and _is_whole(path, lambda _: None):
                 gone.setdefault(match[1], []).append(path)
         for kind, paths in gone.items():
             _fold_into(folder / f"{kind}_{_GONE}.db", paths)

@@ -14,6 +14,8 @@ from gateway.registry.card import FeatureType, ModelCard
 from gateway.registry.columns import CONFIDENCE, PREDICTION, class_text, feature_column, probability_columns
 
 PREFIX = "live_predictions"
+#: Answers of a version that shadows: the same lines, and nobody was told them.
+SHADOW_PREFIX = "shadow_predictions"
 
 _FEATURE_TYPES: dict[FeatureType, ColumnType] = {
     "number": "number",
@@ -53,6 +55,11 @@ def folder(live: Path, name: str, version: str) -> Path:
 def segments(live: Path, name: str, version: str) -> list[Path]:
     """The segments of a version's prediction log."""
     return segments_of(folder(live, name, version), PREFIX)
+
+
+def shadow_segments(live: Path, name: str, version: str) -> list[Path]:
+    """The segments that a version wrote as a shadow."""
+    return segments_of(folder(live, name, version), SHADOW_PREFIX)
 
 
 _MISSING = msgspec.Raw(b"")

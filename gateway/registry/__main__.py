@@ -1,5 +1,7 @@
 """The registry's commands: `python -m gateway.registry register ...` and `python -m gateway.registry list`.
 
+Those that change what serves are in `gateway.versions`: they ask the model the way that the gateway does.
+
 Exit codes: 0 done, 1 refused (one plain sentence on stderr) or a listed card cannot be read, 2 wrong usage or
 settings, 130 stopped by Ctrl-C.
 """
@@ -15,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.registry.card import Metric, ModelCard, RegistryError
-from gateway.registry.store import Registry, Serving
+from gateway.registry.pointer import Serving
+from gateway.registry.store import Registry
 from gateway.settings import GatewaySettings, InvalidSettings, Paths, load
 
 #: A step that takes longer says what it is doing.
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gateway.registry", description="The model registry.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="register | list")
-    commands.add_parser("list", help="list the registered models and which version serves")
+    commands.add_parser("list", help="list the registered models and which versions serve")
     register = commands.add_parser(
         "register",
         help="register a fitted scikit-learn model",
@@ -151,13 +154,11 @@ def _entries(registry: Registry) -> Iterator[ModelCard | str]:
 
 
 def _row(card: ModelCard, serving: Serving) -> tuple[str, ...]:
-    serves = serving.versions.get(card.name) == card.version
-    default = " (default)" if serves and serving.default_model == card.name else ""
     first: Metric | None = card.baseline[0] if card.baseline else None
     return (
         card.name,
         card.version,
-        "yes" + default if serves else "no",
+        serving.role(card.name, card.version),
         card.task,
         f"{card.reference_rows:,} rows",
         f"{first.name} {first.value:.4g}" if first else "",

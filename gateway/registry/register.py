@@ -38,7 +38,8 @@ from gateway.registry.importances import importances_of
 from gateway.registry.inference import CannotScore
 from gateway.registry.inspection import inputs_of, positive_class_of
 from gateway.registry.model_file import load_model, pin_to_one_thread, refuse_none_as_missing, store_model
-from gateway.registry.store import Registry, Serving
+from gateway.registry.pointer import Serving
+from gateway.registry.store import Registry
 from gateway.registry.table import read_table
 
 #: Of the bootstrap intervals and permutation importances: registering the same files twice gives the same card.
@@ -235,7 +236,7 @@ def _serve(registry: Registry, card: ModelCard) -> Serving:
     serving = registry.serving()
     try:
         if card.name not in serving.versions:
-            serving = Serving(serving.default_model or card.name, {**serving.versions, card.name: card.version})
+            serving = serving.promoted(card.name, card.version)
             registry.set_serving(serving)
         serves = "true" if serving.versions[card.name] == card.version else "false"
         registry.audit(card.created_at, "register", card.name, card.version, serves=serves)

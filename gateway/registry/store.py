@@ -1,7 +1,7 @@
 """The registry's folder: versions that never change, one pointer file, one audit file.
 
 ```
-models/serving.json                  which model is the default, which version of each model serves
+models/serving.json                  which model is the default, which versions of each model serve (`pointer`)
 models/audit.jsonl                   one line per change, appended
 models/<name>/<version>/model.json   the card; its appearance is the commit point of a registration
 models/<name>/<version>/model.skops  the artifact (or model.joblib)
@@ -16,12 +16,12 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from gateway.files import fsync_dir, make_dirs, write_all, write_atomically
+from gateway.registry import pointer
 from gateway.registry.card import (
     CorruptCard,
     ModelCard,
@@ -31,17 +31,7 @@ from gateway.registry.card import (
     check_version,
     decode,
 )
-
-SERVING_FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What serves: `versions` maps a model's name to its serving version, `default_model` answers /predict."""
-
-    default_model: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-    format_version: int = SERVING_FORMAT_VERSION
+from gateway.registry.pointer import Serving
 
 
 class Registry:
@@ -84,14 +74,10 @@ class Registry:
         """The serving pointer; an absent file means that nothing serves. Raises CorruptCard."""
         path = self.models / "serving.json"
         try:
-            serving = msgspec.json.decode(path.read_bytes(), type=Serving)
+            data = path.read_bytes()
         except FileNotFoundError:
             return Serving()
-        except msgspec.MsgspecError as error:
-            raise CorruptCard(f"{path}: {error}") from None
-        if serving.format_version > SERVING_FORMAT_VERSION:
-            raise CorruptCard(f"{path}: format version {serving.format_version} is newer than this program")
-        return serving
+        return pointer.decode(data, str(path))
 
     def serving_mark(self) -> tuple[int, int] | None:
         """Changes whenever the serving pointer was replaced; None while there is none. One stat, no read."""
@@ -120,15 +106,17 @@ class Registry:
     def set_serving(self, serving: Serving) -> None:
         """Replace the serving pointer atomically. Call it inside `changing()`."""
         make_dirs(self.models)
-        data = msgspec.json.format(msgspec.json.encode(serving), indent=2) + b"\n"
-        write_atomically(self.models / "serving.json", data)
+        write_atomically(self.models / "serving.json", pointer.encode(serving))
 
     def audit(self, at: str, action: str, name: str, version: str, **details: str) -> None:
         """Append one line to the audit file. Call it inside `changing()`."""
         entry = {"at": at, "action": action, "name": name, "version": version, "user": _user(), **details}
-        fd = os.open(self.models / "audit.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        fd = os.open(self.models / "audit.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            write_all(fd, msgspec.json.encode(entry) + b"\n")
+            # A line that a crash cut short stays as it is, and spoils no other.
+            size = os.fstat(fd).st_size
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            write_all(fd, b"\n" * torn + msgspec.json.encode(entry) + b"\n")
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.clock import utc_text
@@ -24,6 +24,7 @@ from gateway.serving.model import LoadedModel
 from gateway.serving.models import Models, ServedModel
 from gateway.serving.prediction import predict, rows_of
 from gateway.serving.problems import Problem
+from gateway.serving.shadow import ShadowFeed
 from gateway.serving.validation import Label, Row, is_client_id
 from gateway.settings import GatewaySettings, Paths, load
 
@@ -51,8 +52,9 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     app.extensions["models"] = models
     guard = Guard(settings)
     access = AccessLog(settings.access_log, settings.access_log_file)
+    shadow = app.extensions["shadow"] = ShadowFeed(models)
     app.extensions["access"] = access
-    app.extensions["lane"] = Lane(models, guard, access)
+    app.extensions["lane"] = Lane(models, guard, access, shadow)
     app.extensions["settings"] = settings
     _add_edges(app, guard, access)
     _add_routes(app, models, settings)
@@ -87,7 +89,12 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     @app.post("/predict")
     @app.post("/models/<name>/predict")
     def predict_route(name: str | None = None) -> Response:
-        served = g.served = models.find(name)
+        served = g.served = models.pick(name, _client_id())
+        return _predict(served, *rows_of(served, read(request, settings.body_bytes_max)))
+
+    @app.post("/models/<name>/versions/<version>/predict")
+    def predict_version(name: str, version: str) -> Response:
+        served = g.served = models.find_version(name, version)
         return _predict(served, *rows_of(served, read(request, settings.body_bytes_max)))
 
     @app.post("/feedback")
@@ -113,14 +120,22 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
         return _json(
             {
                 "default_model": serving.default_model,
-                "models": [_summary(served.model) for _, served in sorted(serving.models.items())],
+                "models": [
+                    {**_summary(served.model), **serving.beside(name)}
+                    for name, served in sorted(serving.models.items())
+                ],
                 "failures": serving.failures,
             }
         )
 
     @app.get("/models/<name>")
     def show_model(name: str) -> Response:
-        return _json(_description(models.find(name).model))
+        served = models.find(name)
+        return _json({**_description(served.model), **models.serving.beside(name)})
+
+    @app.get("/models/<name>/versions/<version>")
+    def show_version(name: str, version: str) -> Response:
+        return _json(_description(models.find_version(name, version).model))
 
 
 def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
@@ -132,7 +147,11 @@ def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
         _record(served.predictions, prediction.payloads)
     prediction.count()
     g.facts = prediction.facts()
-    return Response(prediction.body, mimetype="application/json")
+    response = Response(prediction.body, mimetype="application/json")
+    shadow: ShadowFeed = current_app.extensions["shadow"]
+    # Called when the answer has been sent.
+    response.call_on_close(lambda: shadow.offer(prediction))
+    return response
 
 
 def _record(writer: SegmentWriter, payloads: list[bytes]) -> None:

@@ -85,6 +85,7 @@ def worker_exit(server: Any, worker: Any) -> None:
         worker.sentinel_beat.join(timeout=5)
     app = getattr(worker, "wsgi", None)
     if app is not None:
+        app.extensions["shadow"].close()
         app.extensions["models"].close()
         app.extensions["access"].stop()
 
@@ -95,6 +96,6 @@ def child_exit(server: Any, worker: Any) -> None:
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
     try:
-        metrics_folder.fold(_paths.gateway_metrics, server.WORKERS.keys())
+        metrics_folder.fold(_paths.gateway_metrics)
     except OSError as error:
         server.log.error("the metrics of worker %s stay in its own files: %s", worker.pid, error)

@@ -21,10 +21,11 @@ from gateway.serving import refusals
 from gateway.serving.access import AccessLog, Asked
 from gateway.serving.framing import PlainPrediction
 from gateway.serving.guard import Guard
-from gateway.serving.models import Models
+from gateway.serving.models import Models, ServedModel, Serving
 from gateway.serving.prediction import Prediction, predict
 from gateway.serving.problems import Problem
-from gateway.serving.validation import is_client_id
+from gateway.serving.shadow import ShadowFeed
+from gateway.serving.validation import Row, is_client_id
 
 log = logging.getLogger("gateway.lane")
 
@@ -53,12 +54,13 @@ class Pending:
 class Lane:
     """What the worker's event loop needs of the application: it knows connections, this knows predictions."""
 
-    def __init__(self, models: Models, guard: Guard, access: AccessLog) -> None:
+    def __init__(self, models: Models, guard: Guard, access: AccessLog, shadow: ShadowFeed) -> None:
         #: How many were taken and have not come back.
         self.in_flight = 0
         self._models = models
         self._guard = guard
         self._access = access
+        self._shadow = shadow
         self._scored: list[Pending] = []
         self._recorder: _Recorder | None = None
 
@@ -79,21 +81,21 @@ class Lane:
         """
         started = time.perf_counter()
         serving = self._models.serving
-        served = serving.models.get(asked.model_name or serving.default_model or "")
-        if served is None or served.model.row_seconds > QUICK_SECONDS:
+        client_id = asked.client_id if is_client_id(asked.client_id) else None
+        served = serving.pick(asked.model_name, client_id)
+        row = _plain_row(served, body) if served is not None else None
+        if served is None or row is None:
             return None
-        row = served.decoder.row(body)
-        if row is None:
+        if serving.splits and not _other_is_plain(serving, served, body):
             return None
         request_id = str(uuid.uuid4())
-        client_id = asked.client_id if is_client_id(asked.client_id) else None
         try:
             client = self._guard.admit(asked.authorization)
             prediction = predict(
                 served, [row], is_batch=False, request_id=request_id, client_id=client_id, started=started
             )
         except Problem:
-            # Flask comes to the same end, and says so.
+            # Flask comes to the same end, and says so; in a split the other version may be drawn, and answer.
             return None
         pending = Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
         self._scored.append(pending)
@@ -111,15 +113,33 @@ class Lane:
         self.in_flight -= len(batch)
 
     def answered(self, pending: Pending) -> None:
-        """Count a prediction whose answer has left."""
+        """Count a prediction whose answer has left, and let the model's shadow score it, too."""
         pending.prediction.count()
         self._access.answered(pending.asked, 200, **pending.prediction.facts())
+        self._shadow.offer(pending.prediction)
 
     def refusal(self, problem: Problem, pending: Pending | None) -> tuple[dict[str, str], bytes]:
         """Headers and body of a refusal, which is counted and logged; `pending`: what it is for, if that is known."""
         asked = pending.asked if pending else Asked(str(uuid.uuid4()), "", "")
         refusals.note(problem, self._access, asked, pending.prediction.served.card if pending else None)
         return refusals.headers(problem), problem.body(asked.request_id)
+
+
+def _plain_row(served: ServedModel, body: bytes) -> Row | None:
+    """The row, if it is plainly valid and the model is quick."""
+    return served.decoder.row(body) if served.model.row_seconds <= QUICK_SECONDS else None
+
+
+def _other_is_plain(serving: Serving, served: ServedModel, body: bytes) -> bool:
+    """Whether, in a split, the version that was not drawn could have answered here, too.
+
+    Flask draws again. What is left to it must not depend on the draw, or the split would not have its share.
+    """
+    split = serving.splits.get(served.card.name)
+    if split is None:
+        return True
+    other = serving.models[served.card.name] if served is split.second else split.second
+    return _plain_row(other, body) is not None
 
 
 class _Recorder:

@@ -24,6 +24,11 @@ _PREPROCESSING, _INFERENCE, _POSTPROCESSING = (
 _ROWS_IN_FLIGHT = Gauge(
     names.ROWS_IN_FLIGHT.name, names.ROWS_IN_FLIGHT.about, names.ROWS_IN_FLIGHT.labels, multiprocess_mode="livesum"
 )
+_LOAD_FAILURES = Counter(names.LOAD_FAILURES.name, names.LOAD_FAILURES.about, names.LOAD_FAILURES.labels)
+_SHADOW_PREDICTIONS = Counter(
+    names.SHADOW_PREDICTIONS.name, names.SHADOW_PREDICTIONS.about, names.SHADOW_PREDICTIONS.labels
+)
+_SHADOW_DROPPED = Counter(names.SHADOW_DROPPED.name, names.SHADOW_DROPPED.about, names.SHADOW_DROPPED.labels)
 
 
 class ModelMetrics:
@@ -51,3 +56,18 @@ class ModelMetrics:
 def count_error(name: str, version: str, error_type: str) -> None:
     """Count a refused or failed request; name and version are "" when no model was found."""
     _ERRORS.labels(name, version, error_type).inc()
+
+
+def count_load_failure(name: str, version: str) -> None:
+    """Count an attempt to load a version that failed."""
+    _LOAD_FAILURES.labels(name, version).inc()
+
+
+def count_shadow_rows(name: str, version: str, rows: int) -> None:
+    """Count rows that a shadow version scored and recorded."""
+    _SHADOW_PREDICTIONS.labels(name, version).inc(rows)
+
+
+def count_shadow_dropped(name: str, version: str, reason: str, rows: int) -> None:
+    """Count rows that a shadow version did not score or record; `reason`: one of those in `metrics_folder`."""
+    _SHADOW_DROPPED.labels(name, version, reason).inc(rows)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.clock import utc_text
+from gateway.log.predictions import PredictionEncoder
 from gateway.registry import ModelCard
 from gateway.registry.columns import class_text
 from gateway.serving import problems
@@ -29,6 +30,8 @@ class Prediction:
     """An answer that may leave once `payloads` are in the prediction log of `served`.
 
     Attributes:
+        rows: what was scored.
+        client_id: the client's own id for the request, if it sent one that is kept.
         payloads: a line per row, as the log's writer takes them.
         body: the response's JSON.
         recorded: the predictions as the log holds them.
@@ -37,7 +40,9 @@ class Prediction:
     """
 
     served: ServedModel
+    rows: Sequence[Row]
     request_id: str
+    client_id: str | None
     timestamp: str
     payloads: list[bytes]
     body: bytes
@@ -103,9 +108,11 @@ def predict(
     timestamp = utc_text(time.time())
     return Prediction(
         served=served,
+        rows=rows,
         request_id=request_id,
+        client_id=client_id,
         timestamp=timestamp,
-        payloads=_payloads(served, rows, answers, request_id, timestamp, client_id, (scored - started) * 1e3),
+        payloads=payloads_of(served.encoder, rows, answers, request_id, timestamp, client_id, (scored - started) * 1e3),
         body=msgspec.json.encode(_answer(served.card, answers, is_batch, request_id, timestamp)),
         recorded=answers.recorded,
         preprocessing_seconds=parsed - started,
@@ -129,31 +136,33 @@ def _ask(served: ServedModel, rows: Sequence[Row], is_batch: bool) -> Answers:
         raise Problem(problems.MODEL_FAILED, f"the model raised {type(error).__name__}") from error
 
 
-def _payloads(
-    served: ServedModel,
+def payloads_of(
+    encoder: PredictionEncoder,
     rows: Sequence[Row],
     answers: Answers,
     request_id: str,
     timestamp: str,
     client_id: str | None,
     latency_ms: float,
+    first_instance: int = 0,
 ) -> list[bytes]:
-    encode = served.encoder.encode
+    """A line per row for the version's prediction log; `first_instance`: the first row's place in its batch."""
+    encode = encoder.encode
     latency_ms = round(latency_ms, 3)
     confidences, probabilities = answers.confidences, answers.probabilities
     return [
         encode(
             request_id,
             timestamp,
-            instance,
+            first_instance + index,
             client_id,
             row,
-            answers.recorded[instance],
-            confidences[instance] if confidences is not None else None,
-            probabilities[instance] if probabilities is not None else (),
+            answers.recorded[index],
+            confidences[index] if confidences is not None else None,
+            probabilities[index] if probabilities is not None else (),
             latency_ms,
         )
-        for instance, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
 
 

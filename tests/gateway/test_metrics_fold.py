@@ -52,7 +52,7 @@ def test_a_fold_changes_no_sum(tmp_path: Path) -> None:
     for pid in range(100, 140):
         leave(folder, pid, pid)
         before = samples(collect(folder))
-        fold(folder, alive=[7])
+        fold(folder, is_alive=lambda pid: pid == 7)
         assert samples(collect(folder)) == before
     assert sorted(path.name for path in folder.iterdir()) == [
         "counter_0.db",
@@ -81,7 +81,7 @@ def test_no_scrape_sees_a_fold(tmp_path: Path) -> None:
         leave(folder, pid, 1)
         before = len(seen)
         wait_until(lambda before=before: len(seen) > before, 10, "a scrape")  # type: ignore[misc]
-        fold(folder, alive=[7])
+        fold(folder, is_alive=lambda pid: pid == 7)
     stop.set()
     scraper.join()
     assert seen == sorted(seen)
@@ -95,11 +95,11 @@ def test_a_scrape_that_hangs_delays_a_fold_and_nothing_else(tmp_path: Path) -> N
     leave(folder, 100, 1)
     reader = os.open(folder, os.O_RDONLY)
     fcntl.flock(reader, fcntl.LOCK_SH)
-    fold(folder, alive=[])
+    fold(folder, is_alive=lambda _: False)
     assert (folder / "counter_100.db").exists()
     os.close(reader)
     leave(folder, 101, 2)
-    fold(folder, alive=[])
+    fold(folder, is_alive=lambda _: False)
     assert sorted(path.name for path in folder.iterdir()) == ["counter_0.db", "histogram_0.db"]
     assert counted(folder) == 3
 
@@ -110,7 +110,7 @@ def test_a_damaged_file_is_left_for_the_exporter_to_report(tmp_path: Path) -> No
     prepare(folder)
     leave(folder, 100, 1)
     (folder / "counter_101.db").write_bytes(b"\xff\xff\xff\x7f" + b"\xff" * 4092)
-    fold(folder, alive=[])
+    fold(folder, is_alive=lambda _: False)
     unreadable: list[Path] = []
     collect(folder, unreadable.append)
     assert [path.name for path in unreadable] == ["counter_101.db"]

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.registry import Feature, Metric, ModelCard, Registry, Serving
+from gateway.registry import Feature, Metric, ModelCard, Registry, Serving, pointer
 from gateway.registry.card import Artifact, CorruptCard, FileRecord, decode, encode
 from gateway.registry.check_rows import CheckRows, read_check_rows
+from gateway.registry.pointer import Split
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -91,21 +92,52 @@ def test_other_cards_are_refused(old: bytes, new: bytes, reason: str) -> None:
         decode(data, "golden")
 
 
+SERVING = Serving(
+    default_model="fraud",
+    versions={"fraud": "2026-11", "bank": "1"},
+    splits={"fraud": Split("2026-12", 0.1)},
+    shadows={"bank": "2"},
+    earlier={"fraud": ("2026-09", "2026-10")},
+)
+
+
 def test_the_serving_pointer_is_written_and_read_as_documented(tmp_path: Path) -> None:
-    """A newer one is refused; a card in the wrong folder is, too."""
+    """Byte for byte; a card in the wrong folder is refused."""
     registry = Registry(tmp_path / "models", tmp_path / "reference")
-    serving = Serving("fraud", {"fraud": "2026-11", "bank": "1"})
-    registry.set_serving(serving)
-    path = registry.models / "serving.json"
-    assert path.read_text() == (
-        '{\n  "default_model": "fraud",\n  "versions": {\n    "fraud": "2026-11",\n    "bank": "1"\n  },\n'
-        '  "format_version": 1\n}\n'
-    )
-    assert registry.serving() == serving
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(CorruptCard, match="newer"):
-        registry.serving()
+    registry.set_serving(SERVING)
+    assert (registry.models / "serving.json").read_bytes() == (GOLDEN / "serving-v2.json").read_bytes()
+    assert registry.serving() == SERVING
     (registry.models / "fraud" / "1").mkdir(parents=True)
     (registry.models / "fraud" / "1" / "model.json").write_bytes(encode(CARD))
     with pytest.raises(CorruptCard, match=r"says it is fraud 2026-11"):
         registry.card("fraud", "1")
+
+
+def test_a_serving_pointer_of_the_first_format_is_read_and_replaced_by_the_present_one(tmp_path: Path) -> None:
+    """What it said still holds; it knew of nothing else."""
+    registry = Registry(tmp_path / "models", tmp_path / "reference")
+    registry.models.mkdir()
+    (registry.models / "serving.json").write_bytes((GOLDEN / "serving-v1.json").read_bytes())
+    found = registry.serving()
+    assert (found.default_model, found.versions) == (SERVING.default_model, SERVING.versions)
+    assert (found.splits, found.shadows, found.earlier) == ({}, {}, {})
+    registry.set_serving(found)
+    assert registry.serving() == Serving(SERVING.default_model, SERVING.versions)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b'"format_version": 2', b'"format_version": 3', "newer than this program"),
+        # What a newer format holds may be anything: that it is newer is what to say.
+        (b'"format_version": 2', b'"format_version": 3, "versions": []', "newer than this program"),
+        (b'"share": 0.1', b'"share": 1.5', "share"),
+        (b'"share": 0.1', b'"share": 0', "share"),
+        (b"}", b"", "golden"),
+    ],
+)
+def test_other_serving_pointers_are_refused(old: bytes, new: bytes, reason: str) -> None:
+    """A newer format, a share that is none, a torn file: each with its reason."""
+    data = (GOLDEN / "serving-v2.json").read_bytes().replace(old, new)
+    with pytest.raises(CorruptCard, match=reason):
+        pointer.decode(data, "golden")
