@@ -13,14 +13,14 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.clock import utc_text
-from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import ModelCard, Registry
 from gateway.serving import problems, refusals
 from gateway.serving.body import parse_object, read
 from gateway.serving.lane import Lane
 from gateway.serving.models import Models, ServedModel
-from gateway.serving.prediction import predict, rows_of
+from gateway.serving.prediction import predict, record, rows_of
 from gateway.serving.problems import Problem
+from gateway.serving.v2 import routes as v2
 from gateway.serving.validation import Label, Row, is_client_id
 from gateway.settings import GatewaySettings, Paths, load
 
@@ -49,6 +49,7 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     app.extensions["lane"] = Lane(models)
     app.extensions["settings"] = settings
     _add_routes(app, models, settings)
+    v2.add_routes(app, models, settings)
     _add_error_handlers(app)
     return app
 
@@ -104,17 +105,9 @@ def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
         served, rows, is_batch=is_batch, request_id=g.request_id, client_id=_client_id(), started=g.started
     )
     g.timestamp = prediction.timestamp
-    _record(served.predictions, prediction.payloads)
+    record(served.predictions, prediction.payloads)
     prediction.count()
     return Response(prediction.body, mimetype="application/json")
-
-
-def _record(writer: SegmentWriter, payloads: list[bytes]) -> None:
-    """Put the rows on disk. Raises Problem when that fails; then nobody may be answered."""
-    try:
-        writer.append(payloads)
-    except LogUnavailable as error:
-        raise Problem(problems.NOT_RECORDED, str(error)) from error
 
 
 def _record_labels(served: ServedModel, labels: list[Label], is_list: bool) -> Response:
@@ -124,7 +117,7 @@ def _record_labels(served: ServedModel, labels: list[Label], is_list: bool) -> R
         encode(label.request_id, label.client_id, label.instance, label.label, label.observed_at, g.timestamp)
         for label in labels
     ]
-    _record(served.labels, payloads)
+    record(served.labels, payloads)
     head = {"model_name": served.card.name, "received_at": g.timestamp}
     if is_list:
         return _json({**head, "labels": len(labels)})
@@ -169,7 +162,8 @@ def _add_error_handlers(app: Flask) -> None:
             path=request.path,
             card=served.card if served else None,
         )
-        return Response(problem.body(g.request_id), problem.kind.status, refusals.headers(problem))
+        headers, body = refusals.response(problem, g.request_id, request.path)
+        return Response(body, problem.kind.status, headers)
 
     @app.errorhandler(HTTPException)
     def refuse_http(error: HTTPException) -> Response:

@@ -103,18 +103,21 @@ class Lane:
             self._recorder.put(batch)
 
     @staticmethod
-    def refusal(problem: Problem, pending: Pending | None) -> tuple[dict[str, str], bytes]:
-        """Headers and body of a refusal, which is counted and logged; `pending`: what it is for, if that is known."""
+    def refusal(problem: Problem, pending: Pending | None, path: str) -> tuple[dict[str, str], bytes]:
+        """Headers and body of a refusal, which is counted and logged.
+
+        `pending`: what it is for, if that is known; `path`: what was asked for, as far as that has come.
+        """
         request_id = pending.prediction.request_id if pending else str(uuid.uuid4())
         refusals.note(
             problem,
             request_id=request_id,
             timestamp=utc_text(time.time()),
             method="POST" if pending else "",
-            path=pending.path if pending else "",
+            path=path,
             card=pending.prediction.served.card if pending else None,
         )
-        return refusals.headers(problem), problem.body(request_id)
+        return refusals.response(problem, request_id, path)
 
 
 class _Recorder:

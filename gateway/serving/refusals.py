@@ -9,6 +9,7 @@ import msgspec
 from gateway.registry import ModelCard
 from gateway.serving.metrics import count_error
 from gateway.serving.problems import Problem
+from gateway.serving.v2.errors import error_body, is_v2
 
 log = logging.getLogger("gateway.requests")
 
@@ -28,10 +29,12 @@ def note(problem: Problem, *, request_id: str, timestamp: str, method: str, path
     log.info("%s", msgspec.json.encode(line).decode())
 
 
-def headers(problem: Problem) -> dict[str, str]:
-    """The headers of a refusal beside those that every answer has."""
+def response(problem: Problem, request_id: str, path: str) -> tuple[dict[str, str], bytes]:
+    """Headers, beside those that every answer has, and body of a refusal, in the form that is spoken at that path."""
     retried = {"Retry-After": "1"} if problem.kind.status == 503 else {}
-    return {"Content-Type": "application/problem+json", **retried}
+    if is_v2(path):
+        return {"Content-Type": "application/json", **retried}, error_body(problem, request_id)
+    return {"Content-Type": "application/problem+json", **retried}, problem.body(request_id)
 
 
 def _printable(path: str) -> str:

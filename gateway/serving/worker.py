@@ -29,7 +29,7 @@ from gunicorn import util
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from gateway.serving import problems
-from gateway.serving.framing import HEAD_BYTES_MAX, Head, read_head, skip_chunks
+from gateway.serving.framing import HEAD_BYTES_MAX, Head, read_head, read_path, skip_chunks
 from gateway.serving.problems import Problem, too_large
 
 if TYPE_CHECKING:
@@ -303,7 +303,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
         """Answer with a problem. Without a prediction, the request's end is unknown: so ends the connection."""
         connection.closing |= pending is None
-        headers, body = self._lane.refusal(problem, pending)
+        path = pending.path if pending else read_path(connection.received)
+        headers, body = self._lane.refusal(problem, pending, path)
         status = f"{problem.kind.status} {problem.kind.title}".encode()
         lines = "\r\n".join(f"{name}: {value}" for name, value in headers.items()).encode()
         self._send(connection, self._response(connection, status, lines, body))
