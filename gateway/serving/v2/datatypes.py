@@ -75,7 +75,7 @@ def from_bytes(datatype: Datatype, data: bytes, count: int) -> list[Any]:
         return _texts(data, count)
     wanted = count * np.dtype(datatype.code).itemsize
     if len(data) != wanted:
-        raise BadElements([(None, f"is {len(data)} bytes; {count} elements of {datatype.name} are {wanted}")])
+        raise BadElements([(None, f"is {len(data)} bytes, and {count} elements of {datatype.name} are {wanted}")])
     values = np.frombuffer(data, datatype.code).tolist()
     if datatype.kind == "boolean":
         return _booleans(values)
@@ -138,7 +138,7 @@ def _cut(data: bytes, count: int) -> Iterator[bytes]:
         start = at + _LENGTH.size
         at = start + _LENGTH.unpack_from(data, at)[0] if start <= len(data) else start
         if at > len(data):
-            raise BadElements([(None, f"ends within element {index}; its shape says {count}")])
+            raise BadElements([(None, f"ends within element {index}, and its shape says {count}")])
         yield data[start:at]
     if at < len(data):
         raise BadElements([(None, f"has {len(data) - at} bytes more than its {count} elements")])

@@ -164,19 +164,26 @@ def _id_faults(document: dict[str, Any]) -> list[Fault]:
 
 
 def _layout(heads: Sequence[TensorHead], card: ModelCard) -> dict[str, Column]:
-    """Where each feature is: in one tensor of all, or in a tensor of its own. Raises Problem."""
+    """Where each feature is: in the one tensor of all, whatever its name, or in a tensor of its own. Raises Problem."""
     names = card.feature_names
-    first = heads[0]
-    if len(heads) == 1 and first.shape[1:] == (len(names),) and (len(names) > 1 or first.name not in names):
-        return {name: Column(first, index, len(names)) for index, name in enumerate(names)}
-    faults = _layout_faults(heads, names)
+    faults = _matrix_faults(heads[0], len(names)) if len(heads) == 1 else _columns_faults(heads, names)
     if faults:
         raise invalid(faults)
+    if len(heads) == 1:
+        return {name: Column(heads[0], index, len(names)) for index, name in enumerate(names)}
     by_name = {head.name: head for head in heads}
     return {name: Column(by_name[name], 0, 1) for name in names}
 
 
-def _layout_faults(heads: Sequence[TensorHead], names: Sequence[str]) -> list[Fault]:
+def _matrix_faults(head: TensorHead, width: int) -> list[Fault]:
+    # One feature is a matrix and a column alike.
+    if head.shape[1:] == (width,) or (width == 1 and len(head.shape) == 1):
+        return []
+    wanted = f"must be [rows, {width}] in the only tensor, in the order of the model's features"
+    return [Fault(pointer("inputs", head.index, "shape"), wanted)]
+
+
+def _columns_faults(heads: Sequence[TensorHead], names: Sequence[str]) -> list[Fault]:
     rows = heads[0].shape[0]
     missing = dict.fromkeys(names)
     faults = []
@@ -188,8 +195,6 @@ def _layout_faults(heads: Sequence[TensorHead], names: Sequence[str]) -> list[Fa
             faults.append(Fault(pointer("inputs", head.index, "name"), refusal))
         if head.shape not in ((rows,), (rows, 1)):
             faults.append(Fault(pointer("inputs", head.index, "shape"), f"must be [{rows}] or [{rows}, 1]"))
-    if len(heads) == 1 and missing and len(names) > 1:
-        faults.append(Fault("/inputs", f"must be one tensor per feature, or one of shape [rows, {len(names)}] for all"))
     return faults + [Fault("/inputs", f"has no tensor {name!r}") for name in missing]
 
 
@@ -197,7 +202,7 @@ def _elements(heads: Sequence[TensorHead], binary: bytes) -> list[list[Any]]:
     """The elements of each tensor, those in binary cut from what follows the JSON, in their order. Raises Problem."""
     announced = sum(head.binary_bytes for head in heads)
     if announced != len(binary):
-        refusal = f"announces {announced} bytes of binary data; {len(binary)} follow the JSON object"
+        refusal = f"announces {announced} bytes of binary data, and {len(binary)} follow the JSON object"
         raise invalid([Fault("/inputs", refusal)])
     elements, faults, at = [], [], 0
     for head in heads:

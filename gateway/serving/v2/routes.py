@@ -26,7 +26,8 @@ _MEDIA_TYPES = (JSON_TYPE, "application/octet-stream", "")
 def add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     """Answer the protocol's paths."""
 
-    @app.get("/v2/", strict_slashes=False)
+    @app.get("/v2")
+    @app.get("/v2/")
     def v2_server() -> Response:
         return _json(metadata.server())
 

@@ -101,7 +101,7 @@ def _flat(head: TensorHead, data: Sequence[Any], count: int) -> Sequence[Any]:
             raise BadElements([(None, f"must be a list of rows of {width} elements, or of all elements")])
         data = list(chain.from_iterable(data))
     if len(data) != count:
-        raise BadElements([(None, f"holds {len(data)} elements; its shape says {count}")])
+        raise BadElements([(None, f"holds {len(data)} elements, and its shape says {count}")])
     return data
 
 

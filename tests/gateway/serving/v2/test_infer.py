@@ -9,7 +9,7 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
 from gateway import VERSION
-from tests.gateway.serving.v2.triton import assert_same, logged, tensor, texts
+from tests.gateway.serving.v2.triton import assert_same, logged, recorded, tensor, texts
 from tests.models import COLUMNS, number_table
 from tests.running import ROOT, Place, request
 
@@ -23,9 +23,7 @@ def instances(matrix: Any) -> list[dict[str, Any]]:
 
 def columns(matrix: Any, binary: bool = True) -> list[InferInput]:
     """A matrix as a tensor per feature."""
-    return [
-        tensor(name, np.ascontiguousarray(matrix[:, index]), binary=binary) for index, name in enumerate(COLUMNS)
-    ]
+    return [tensor(name, np.ascontiguousarray(matrix[:, index]), binary=binary) for index, name in enumerate(COLUMNS)]
 
 
 def test_health_and_metadata(client: InferenceServerClient) -> None:
@@ -174,7 +172,7 @@ def test_fp32_is_rounded_however_it_comes(place: Place) -> None:
     """0.1 in an FP32 tensor is the FP32 next to 0.1: what is scored is what is logged."""
     inputs = [{"name": "x", "shape": [1, 5], "datatype": "FP32", "data": [0.1, 1, 2, 3, 4]}]
     answer = request(place.gateway_port, "POST", "/v2/models/numbers/infer", {"inputs": inputs})
-    rows = _rows(place, "numbers", answer.json["parameters"]["request_id"])
+    rows = recorded(place, "numbers", answer.json["parameters"]["request_id"])
     assert [row["x0"] for row in rows] == [float(np.float32(0.1))]
 
 
@@ -204,7 +202,7 @@ def test_an_answer_is_found_again(place: Place, client: InferenceServerClient) -
     assert (row["client_id"], row["request_id"]) == ("order-17", ours)
     assert request(place.gateway_port, "POST", "/feedback", {"request_id": ours, "label": 1}).status == 200
     by_header = client.infer("numbers", [tensor("x", MATRIX[:1])], headers={"X-Request-ID": "h-1"})
-    (row,) = _rows(place, "numbers", by_header.get_response()["parameters"]["request_id"])
+    (row,) = recorded(place, "numbers", by_header.get_response()["parameters"]["request_id"])
     assert row["client_id"] == "h-1"
 
 
@@ -214,7 +212,7 @@ def test_an_id_that_cannot_be_kept_is_echoed(place: Place) -> None:
         inputs = [{"name": "x", "shape": [1, 5], "datatype": "FP64", "data": [0, 1, 2, 3, 4]}]
         answer = request(place.gateway_port, "POST", "/v2/models/numbers/infer", {"id": sent, "inputs": inputs}).json
         assert answer["id"] == sent
-        (row,) = _rows(place, "numbers", answer["parameters"]["request_id"])
+        (row,) = recorded(place, "numbers", answer["parameters"]["request_id"])
         assert row["client_id"] is None
 
 
@@ -238,10 +236,3 @@ def test_requests_at_once(place: Place, client: InferenceServerClient) -> None:
     pending = [client.async_infer("numbers", [tensor("x", matrix)], request_id=f"a-{index}") for index in range(4)]
     for found in pending:
         assert_same(place, found.get_result(), "numbers", instances(matrix))
-
-
-def _rows(place: Place, name: str, request_id: str) -> list[dict[str, Any]]:
-    from tests.logs import prediction_rows
-
-    rows = prediction_rows(place.paths.live, place.registry.resolve(name))
-    return [row for row in rows if row["request_id"] == request_id]

@@ -25,12 +25,17 @@ def texts(*values: str) -> Any:
     return np.array(values, dtype=object)
 
 
+def recorded(place: Place, name: str, request_id: str) -> list[dict[str, Any]]:
+    """The rows of one request in a model's log."""
+    rows = prediction_rows(place.paths.live, place.registry.resolve(name))
+    return [row for row in rows if row["request_id"] == request_id]
+
+
 def logged(place: Place, result: InferResult) -> list[dict[str, Any]]:
     """The log's rows of one answer, in order; the answer must be in the log as what it says it is."""
     answer = result.get_response()
     assert answer["model_version"] == "1"
-    rows = prediction_rows(place.paths.live, place.registry.resolve(answer["model_name"]))
-    found = [row for row in rows if row["request_id"] == answer["parameters"]["request_id"]]
+    found = recorded(place, answer["model_name"], answer["parameters"]["request_id"])
     assert [row["instance"] for row in found] == list(range(len(result.as_numpy("predict"))))
     assert {row["timestamp"] for row in found} == {answer["parameters"]["timestamp"]}
     assert {row["client_id"] for row in found} == {answer.get("id")}
@@ -52,11 +57,11 @@ def assert_same(place: Place, result: InferResult, name: str, instances: list[di
     assert [{feature: row[feature] for feature in instances[0]} for row in rows] == instances
     predicted = [item.decode() if isinstance(item, bytes) else item for item in result.as_numpy("predict").tolist()]
     assert predicted == [item["prediction"] for item in expected]
-    recorded = [
+    as_logged = [
         str(value).lower() if isinstance(value, bool) else value if isinstance(value, float) else str(value)
         for value in predicted
     ]
-    assert [row["prediction"] for row in rows] == recorded
+    assert [row["prediction"] for row in rows] == as_logged
     if expected[0]["probabilities"] is None:
         assert result.as_numpy("confidence") is None
         assert result.as_numpy("probabilities") is None
