@@ -94,6 +94,40 @@ def register_linear(
     return _register(model, table, "y", name, registry, folder, trust=kind is not LogisticRegression)
 
 
+def register_colours(registry: Registry, folder: Path, name: str = "colours") -> ModelCard:
+    """A multiclass classifier on five numbers, with text classes."""
+    train, held_out = number_table(500, seed=1), number_table(500, seed=2)
+    for table in (train, held_out):
+        table["y"] = np.select([table["x0"] > 0.5, table["x1"] > 0.5], ["red", "green"], "blue")
+    model = LogisticRegression(max_iter=1000).fit(train[COLUMNS], train["y"])
+    return _register(model, held_out, "y", name, registry, folder)
+
+
+def flag_table(rows: int, seed: int) -> pd.DataFrame:
+    """An integer and a boolean, both with missing values, and a boolean target `y`."""
+    rng = np.random.default_rng(seed)
+    count, flag = rng.integers(0, 20, rows), rng.random(rows) < 0.5
+    table = pd.DataFrame({"count": count.astype(object), "flag": flag.astype(object)})
+    table["y"] = count + 5 * flag + rng.normal(0, 2, rows) > 10
+    return table.mask(rng.random(table.shape) < [[0.1, 0.1, 0]], None)
+
+
+def register_flags(registry: Registry, folder: Path, name: str = "flags") -> ModelCard:
+    """A pipeline whose integer and boolean may be missing, and whose classes are booleans."""
+    train = flag_table(1000, seed=1)
+    pipeline = make_pipeline(
+        ColumnTransformer(
+            [("count", SimpleImputer(), ["count"]), ("flag", OneHotEncoder(handle_unknown="ignore"), ["flag"])]
+        ),
+        LogisticRegression(max_iter=1000),
+    )
+    # As pandas reads them from a file.
+    features = pd.DataFrame({"count": train["count"].astype(float), "flag": train["flag"].where(train["flag"].notna())})
+    return _register(
+        pipeline.fit(features, train["y"].astype(bool)), flag_table(1000, seed=2), "y", name, registry, folder
+    )
+
+
 def _register(
     model: object,
     table: pd.DataFrame,

@@ -9,22 +9,23 @@ import warnings
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.clock import utc_text
-from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import Registry
 from gateway.serving import api_docs, problems, refusals
 from gateway.serving.access import AccessLog, Asked
-from gateway.serving.body import parse_object, read
+from gateway.serving.answer import answer
+from gateway.serving.body import JSON_TYPE, parse_object, read
 from gateway.serving.guard import Guard
 from gateway.serving.lane import Lane
 from gateway.serving.model import LoadedModel
 from gateway.serving.models import Models, ServedModel
-from gateway.serving.prediction import predict, rows_of
+from gateway.serving.prediction import predict, record, rows_of
 from gateway.serving.problems import Problem
 from gateway.serving.shadow import ShadowFeed
+from gateway.serving.v2 import routes as v2
 from gateway.serving.validation import Label, Row, is_client_id
 from gateway.settings import GatewaySettings, Paths, load
 
@@ -32,6 +33,8 @@ log = logging.getLogger("gateway.requests")
 
 #: Werkzeug's own refusals (no such path, wrong method), as our kinds.
 _HTTP_KINDS = {404: problems.NOT_FOUND, 405: problems.METHOD_NOT_ALLOWED, 413: problems.TOO_LARGE}
+#: The two ways to ask whether this process lives.
+_LIFE = ("health", "v2_live")
 
 
 def create_app() -> Flask:
@@ -59,6 +62,7 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     _add_edges(app, guard, access)
     _add_routes(app, models, settings)
     api_docs.add_routes(app, models, settings)
+    v2.add_routes(app, models, settings)
     _add_error_handlers(app, access)
     return app
 
@@ -70,7 +74,7 @@ def _add_edges(app: Flask, guard: Guard, access: AccessLog) -> None:
         g.request_id = str(uuid.uuid4())
         g.timestamp = utc_text(time.time())
         # Deny by default: also what does not exist is nobody's business. Life alone is no secret.
-        if request.endpoint != "health":
+        if request.endpoint not in _LIFE:
             g.client = guard.admit(request.headers.get("Authorization", ""))
 
     @app.after_request
@@ -142,24 +146,7 @@ def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
     prediction = predict(
         served, rows, is_batch=is_batch, request_id=g.request_id, client_id=_client_id(), started=g.started
     )
-    g.timestamp = prediction.timestamp
-    with prediction.in_flight():
-        _record(served.predictions, prediction.payloads)
-    prediction.count()
-    g.facts = prediction.facts()
-    response = Response(prediction.body, mimetype="application/json")
-    shadow: ShadowFeed = current_app.extensions["shadow"]
-    # Called when the answer has been sent.
-    response.call_on_close(lambda: shadow.offer(prediction))
-    return response
-
-
-def _record(writer: SegmentWriter, payloads: list[bytes]) -> None:
-    """Put the rows on disk. Raises Problem when that fails; then nobody may be answered."""
-    try:
-        writer.append(payloads)
-    except LogUnavailable as error:
-        raise Problem(problems.NOT_RECORDED, str(error)) from error
+    return answer(prediction, {"Content-Type": JSON_TYPE})
 
 
 def _record_labels(served: ServedModel, labels: list[Label], is_list: bool) -> Response:
@@ -169,7 +156,7 @@ def _record_labels(served: ServedModel, labels: list[Label], is_list: bool) -> R
         encode(label.request_id, label.client_id, label.instance, label.label, label.observed_at, g.timestamp)
         for label in labels
     ]
-    _record(served.labels, payloads)
+    record(served.labels, payloads)
     head = {"model_name": served.card.name, "received_at": g.timestamp}
     if is_list:
         return _json({**head, "labels": len(labels)})
@@ -222,7 +209,8 @@ def _add_error_handlers(app: Flask, access: AccessLog) -> None:
     def refuse(problem: Problem) -> Response:
         served: ServedModel | None = g.get("served")
         refusals.note(problem, access, _asked(), served.card if served else None)
-        return Response(problem.body(g.request_id), problem.kind.status, refusals.headers(problem))
+        headers, body = refusals.response(problem, g.request_id, request.path)
+        return Response(body, problem.kind.status, headers)
 
     @app.errorhandler(HTTPException)
     def refuse_http(error: HTTPException) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Request
@@ -12,15 +13,18 @@ from werkzeug.exceptions import ClientDisconnected
 
 from gateway.serving.problems import MALFORMED, UNSUPPORTED_MEDIA_TYPE, Problem, too_large
 
+JSON_TYPE = "application/json"
 
-def read(request: Request, bytes_max: int) -> bytes:
-    """The request's body.
+
+def read(request: Request, bytes_max: int, media_types: Sequence[str] = (JSON_TYPE,)) -> bytes:
+    """The request's body. `media_types`: what it may be; "" where it need not say.
 
     Raises:
         Problem: wrong media type, or too large.
     """
-    if request.mimetype != "application/json":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "send the body with Content-Type: application/json")
+    if request.mimetype not in media_types:
+        wanted = " or ".join(filter(None, media_types))
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"send the body with Content-Type: {wanted}")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding")
     return _read(request, bytes_max)

@@ -8,6 +8,7 @@ same values; a property test holds both to that.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -43,8 +44,10 @@ class RowDecoder:
             gc=False,
         )
         self._row = msgspec.json.Decoder(row)
-        rows: Any = list[row]  # type: ignore[valid-type]  # a type made at run time
-        batch = msgspec.defstruct("Batch", [("rows", rows)], rename={"rows": BATCH_KEY}, forbid_unknown_fields=True)
+        self._rows: Any = list[row]  # type: ignore[valid-type]  # a type made at run time
+        batch = msgspec.defstruct(
+            "Batch", [("rows", self._rows)], rename={"rows": BATCH_KEY}, forbid_unknown_fields=True
+        )
         self._batch: msgspec.json.Decoder[Any] = msgspec.json.Decoder(batch)
         self._takes_batches = BATCH_KEY not in card.feature_names
         self._quotes = 2 * len(types)
@@ -72,6 +75,15 @@ class RowDecoder:
             return None
         # Two more for the name of the list itself.
         return rows if body.count(b'"') == 2 + sum(map(self._quotes_of, rows)) else None
+
+    def convert(self, instances: Sequence[Mapping[str, Any]]) -> list[Row] | None:
+        """The rows of objects of features that are plainly valid, however they came; None if one is not."""
+        if not self._usable:
+            return None
+        try:
+            return [astuple(row) for row in msgspec.convert(instances, self._rows)]
+        except (msgspec.MsgspecError, UnicodeEncodeError):
+            return None
 
     def _quotes_of(self, row: Row) -> int:
         """How many quotes a row's object holds: round each name and round each text."""

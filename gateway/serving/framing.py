@@ -22,6 +22,7 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[^\r\n]*)?\r\n")
 _CHUNK_LINE_BYTES_MAX = 256
 
 _PREDICT = re.compile(rb"POST (/predict|/models/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/predict) HTTP/1\.1")
+_TARGET = re.compile(rb"[A-Z]{1,20} ([!->@-~]{1,2048})[ ?]")
 _FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*)+")
 _PLAIN_LENGTH = re.compile(rb"[0-9]{1,15}")
 _JSON_TYPES = frozenset((b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"))
@@ -79,8 +80,14 @@ def read_head(received: bytearray) -> Head | None:
         body_bytes=None if chunked else int(length[1]) if length else 0,
         expects_continue=_CONTINUE.search(head) is not None,
         prediction=None if chunked or not head.startswith(b"POST ") else _plain_prediction(head),
-        asks_for_life=head.startswith(b"GET /health "),
+        asks_for_life=head.startswith((b"GET /health ", b"GET /v2/health/live ")),
     )
+
+
+def read_path(received: bytearray) -> str:
+    """The path that `received` begins to ask for, "" if that is not there yet. Decides only how a refusal looks."""
+    target = _TARGET.match(received)
+    return target[1].decode("latin-1") if target else ""
 
 
 def skip_chunks(received: bytearray, at: int) -> tuple[int, bool]:

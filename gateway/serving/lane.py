@@ -118,11 +118,14 @@ class Lane:
         self._access.answered(pending.asked, 200, **pending.prediction.facts())
         self._shadow.offer(pending.prediction)
 
-    def refusal(self, problem: Problem, pending: Pending | None) -> tuple[dict[str, str], bytes]:
-        """Headers and body of a refusal, which is counted and logged; `pending`: what it is for, if that is known."""
-        asked = pending.asked if pending else Asked(str(uuid.uuid4()), "", "")
+    def refusal(self, problem: Problem, pending: Pending | None, path: str) -> tuple[dict[str, str], bytes]:
+        """Headers and body of a refusal, which is counted and logged.
+
+        `pending`: what it is for, if that is known; `path`: what was asked for, as far as that has come.
+        """
+        asked = pending.asked if pending else Asked(str(uuid.uuid4()), "", path)
         refusals.note(problem, self._access, asked, pending.prediction.served.card if pending else None)
-        return refusals.headers(problem), problem.body(asked.request_id)
+        return refusals.response(problem, asked.request_id, path)
 
 
 def _plain_row(served: ServedModel, body: bytes) -> Row | None:

@@ -125,7 +125,7 @@ class Serving:
 
     def pick(self, name: str | None, client_id: str | None) -> ServedModel | None:
         """The version that is to answer a request for a model, or for the default one; None when none serves."""
-        name = name or self.default_model or ""
+        name = (self.default_model or "") if name is None else name
         if self.splits:
             split = self.splits.get(name)
             if split is not None and split.takes(client_id):

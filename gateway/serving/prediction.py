@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.clock import utc_text
 from gateway.log.predictions import PredictionEncoder
+from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import ModelCard
 from gateway.registry.columns import class_text
 from gateway.serving import problems
@@ -24,6 +25,9 @@ from gateway.serving.validation import BATCH_KEY, Row
 
 log = logging.getLogger("gateway.requests")
 
+#: Writes a response's body from the card, the answers, the request's id and its timestamp.
+Render = Callable[[ModelCard, Answers, str, str], bytes]
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -33,7 +37,7 @@ class Prediction:
         rows: what was scored.
         client_id: the client's own id for the request, if it sent one that is kept.
         payloads: a line per row, as the log's writer takes them.
-        body: the response's JSON.
+        body: of the response.
         recorded: the predictions as the log holds them.
         preprocessing_seconds, inference_seconds: how long the first two phases took.
         scored_at: `time.perf_counter()` when the third began.
@@ -91,12 +95,20 @@ def rows_of(served: ServedModel, body: bytes) -> tuple[list[Row], bool]:
 
 
 def predict(
-    served: ServedModel, rows: Sequence[Row], *, is_batch: bool, request_id: str, client_id: str | None, started: float
+    served: ServedModel,
+    rows: Sequence[Row],
+    *,
+    is_batch: bool,
+    request_id: str,
+    client_id: str | None,
+    started: float,
+    render: Render | None = None,
 ) -> Prediction:
     """Score validated rows and prepare their record.
 
     Args:
         started: `time.perf_counter()` when the request was there.
+        render: writes the body, where that is not to be our own JSON.
 
     Raises:
         Problem: the model failed, or has no finite answer.
@@ -113,12 +125,24 @@ def predict(
         client_id=client_id,
         timestamp=timestamp,
         payloads=payloads_of(served.encoder, rows, answers, request_id, timestamp, client_id, (scored - started) * 1e3),
-        body=msgspec.json.encode(_answer(served.card, answers, is_batch, request_id, timestamp)),
+        body=(
+            render(served.card, answers, request_id, timestamp)
+            if render
+            else msgspec.json.encode(_answer(served.card, answers, is_batch, request_id, timestamp))
+        ),
         recorded=answers.recorded,
         preprocessing_seconds=parsed - started,
         inference_seconds=scored - parsed,
         scored_at=scored,
     )
+
+
+def record(writer: SegmentWriter, payloads: list[bytes]) -> None:
+    """Put rows on disk. Raises Problem when that fails; then nobody may be answered."""
+    try:
+        writer.append(payloads)
+    except LogUnavailable as error:
+        raise Problem(problems.NOT_RECORDED, str(error)) from error
 
 
 def _ask(served: ServedModel, rows: Sequence[Row], is_batch: bool) -> Answers:

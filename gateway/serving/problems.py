@@ -79,3 +79,12 @@ def pointer(*parts: str | int) -> str:
     '/instances/3/a~1b'
     """
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def parts_of(text: str) -> list[str]:
+    """What a JSON pointer was made from, as texts: `pointer` undone.
+
+    >>> parts_of("/instances/3/a~1b")
+    ['instances', '3', 'a/b']
+    """
+    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]

@@ -7,6 +7,7 @@ from gateway.serving import problems
 from gateway.serving.access import AccessLog, Asked
 from gateway.serving.metrics import count_error
 from gateway.serving.problems import Problem
+from gateway.serving.v2.errors import error_body, is_v2
 
 
 def note(problem: Problem, access: AccessLog, asked: Asked, card: ModelCard | None) -> None:
@@ -16,11 +17,13 @@ def note(problem: Problem, access: AccessLog, asked: Asked, card: ModelCard | No
     access.refused(asked, problem.kind.status, problem.kind.name)
 
 
-def headers(problem: Problem) -> dict[str, str]:
-    """The headers of a refusal beside those that every answer has."""
-    found = {"Content-Type": "application/problem+json"}
+def response(problem: Problem, request_id: str, path: str) -> tuple[dict[str, str], bytes]:
+    """Headers, beside those that every answer has, and body of a refusal, in the form that is spoken at that path."""
+    more = {}
     if problem.kind.status in (429, 503):
-        found["Retry-After"] = "1"
+        more["Retry-After"] = "1"
     if problem.kind is problems.UNAUTHORIZED:
-        found["WWW-Authenticate"] = "Bearer"
-    return found
+        more["WWW-Authenticate"] = "Bearer"
+    if is_v2(path):
+        return {"Content-Type": "application/json", **more}, error_body(problem, request_id)
+    return {"Content-Type": "application/problem+json", **more}, problem.body(request_id)

@@ -75,26 +75,42 @@ class PredictionInput:
             return self._batch(body), True
         row = self._load(body)
         if isinstance(row, ValidationError):
-            raise _invalid(list(_faults(row.messages)))
+            raise invalid(list(_faults(row.messages)))
         return [row], False
+
+    def batch(self, instances: Sequence[Any]) -> list[Row]:
+        """Validated rows of one or more objects of features. Raises Problem as `rows` does for a batch."""
+        rows, faults = self._split(instances)
+        if faults:
+            raise invalid(faults)
+        return rows
+
+    def check_count(self, instances: int) -> None:
+        """Raise Problem if these are too many for one request."""
+        if instances > self._instances_max:
+            raise Problem(TOO_LARGE, f"{instances} instances; at most {self._instances_max} are accepted at once")
 
     def _batch(self, body: Mapping[str, Any]) -> list[Row]:
         instances = body[BATCH_KEY]
         faults = [Fault(pointer(name), f"is not known beside {BATCH_KEY}") for name in body if name != BATCH_KEY]
         if not isinstance(instances, list) or not instances:
-            raise _invalid([*faults, Fault(pointer(BATCH_KEY), "must be a list of one or more objects")])
-        if len(instances) > self._instances_max:
-            raise Problem(TOO_LARGE, f"{len(instances)} instances; at most {self._instances_max} are accepted at once")
+            raise invalid([*faults, Fault(pointer(BATCH_KEY), "must be a list of one or more objects")])
+        self.check_count(len(instances))
+        rows, more = self._split(instances)
+        if faults + more:
+            raise invalid(faults + more)
+        return rows
+
+    def _split(self, instances: Sequence[Any]) -> tuple[list[Row], list[Fault]]:
         rows: list[Row] = []
+        faults: list[Fault] = []
         for index, instance in enumerate(instances):
             loaded = self._load(instance)
             if isinstance(loaded, ValidationError):
                 faults.extend(_faults(loaded.messages, BATCH_KEY, index))
             else:
                 rows.append(loaded)
-        if faults:
-            raise _invalid(faults)
-        return rows
+        return rows, faults
 
     def _load(self, instance: Any) -> Row | ValidationError:
         if not isinstance(instance, dict):
@@ -154,7 +170,7 @@ class LabelInput:
         is_list = "labels" in rest
         labels, more = self._list(rest) if is_list else self._split([self.load(rest)])
         if faults + more:
-            raise _invalid(faults + more)
+            raise invalid(faults + more)
         return labels, is_list
 
     def load(self, item: Any, *prefix: str | int) -> Label | list[Fault]:
@@ -392,7 +408,8 @@ def _faults(messages: Any, *prefix: str | int) -> Iterator[Fault]:
         yield Fault(pointer(*prefix), "is not known" if message == "Unknown field." else str(message))
 
 
-def _invalid(faults: list[Fault]) -> Problem:
+def invalid(faults: list[Fault]) -> Problem:
+    """The refusal of values that can be read and are not acceptable, with at most `FAULTS_SHOWN` of what is wrong."""
     count = len(faults)
     detail = "one value is not acceptable" if count == 1 else f"{count} values are not acceptable"
     if count > FAULTS_SHOWN:

@@ -36,7 +36,7 @@ from gunicorn.http.errors import (
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from gateway.serving import problems
-from gateway.serving.framing import HEAD_BYTES_MAX, Head, read_head, skip_chunks
+from gateway.serving.framing import HEAD_BYTES_MAX, Head, read_head, read_path, skip_chunks
 from gateway.serving.problems import Problem, too_large
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             log.error("a request failed", exc_info=exc)
             problem = Problem(problems.INTERNAL, "the gateway failed; its log says more")
         with contextlib.suppress(OSError):
-            client.sendall(self._refusal(problem, None, b"close"))
+            client.sendall(self._refusal(problem, None, "", b"close"))
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         """Whether the connection can go on: not behind a body whose end nobody can tell. In a thread."""
@@ -344,11 +344,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
         """Answer with a problem. Without a prediction, the request's end is unknown: so ends the connection."""
         connection.closing |= pending is None
-        self._send(connection, self._refusal(problem, pending, _goes_on(connection)))
+        path = pending.asked.path if pending else read_path(connection.received)
+        self._send(connection, self._refusal(problem, pending, path, _goes_on(connection)))
 
-    def _refusal(self, problem: Problem, pending: Pending | None, goes_on: bytes) -> bytes:
+    def _refusal(self, problem: Problem, pending: Pending | None, path: str, goes_on: bytes) -> bytes:
         """A refusal as it is sent. In any thread."""
-        headers, body = self._lane.refusal(problem, pending)
+        headers, body = self._lane.refusal(problem, pending, path)
         status = f"{problem.kind.status} {problem.kind.title}".encode()
         lines = "\r\n".join(f"{name}: {value}" for name, value in headers.items()).encode()
         return self._response(goes_on, status, lines, body)

@@ -159,6 +159,24 @@ def test_what_the_decoder_takes_validation_takes_with_equal_values(request_: tup
     assert exactly(rows) == exactly(expected)
 
 
+@given(requests())
+@example((NUMBERS, b'{"instances": [{"x0": 1, "x1": 2, "x2": 9007199254740993}]}'))
+@example((MIXED, b'{"instances": [{"amount": 1, "visits": 3.0, "job": "clerk", "known": true}]}'))
+def test_what_is_converted_validation_takes_with_equal_values(request_: tuple[tuple[Feature, ...], bytes]) -> None:
+    """Objects that are there already, from tensors, are held to the same."""
+    features, body = request_
+    try:
+        document = parse_object(body)
+    except Problem:
+        return
+    instances = document.get("instances")
+    instances = instances if isinstance(instances, list) and instances else [document]
+    rows = RowDecoder(model(features), **LIMITS).convert(instances)
+    if rows is not None:
+        expected = PredictionInput(model(features), **LIMITS).batch(instances)
+        assert exactly([tuple(row) for row in rows]) == exactly([tuple(row) for row in expected])
+
+
 @given(st.lists(st.tuples(*[st.floats(-1e15, 1e15)] * 3), min_size=1, max_size=20), st.booleans())
 def test_plain_rows_of_numbers_are_the_decoders(rows: list[tuple[float, ...]], alone: bool) -> None:
     """Otherwise it would be right and of no use."""
@@ -167,6 +185,9 @@ def test_plain_rows_of_numbers_are_the_decoders(rows: list[tuple[float, ...]], a
     found = decoded(NUMBERS, body)
     assert found is not None
     assert exactly(found) == exactly(rows[:1] if alone else rows)
+    converted = RowDecoder(model(NUMBERS), **LIMITS).convert(objects)
+    assert converted is not None
+    assert exactly([tuple(row) for row in converted]) == exactly(rows)
 
 
 @pytest.mark.parametrize("job", ["clerk", "null", "été", None])

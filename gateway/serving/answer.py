@@ -1,0 +1,24 @@
+"""The end of a prediction that Flask sees to: recorded, counted, answered, then handed to a shadow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask import Response, current_app, g
+
+from gateway.serving.prediction import Prediction, record
+from gateway.serving.shadow import ShadowFeed
+
+
+def answer(prediction: Prediction, headers: Mapping[str, str]) -> Response:
+    """Record a prediction and answer it. Raises Problem when it cannot be recorded."""
+    g.timestamp = prediction.timestamp
+    with prediction.in_flight():
+        record(prediction.served.predictions, prediction.payloads)
+    prediction.count()
+    g.facts = prediction.facts()
+    response = Response(prediction.body, headers=dict(headers))
+    shadow: ShadowFeed = current_app.extensions["shadow"]
+    # Called when the answer has been sent.
+    response.call_on_close(lambda: shadow.offer(prediction))
+    return response
