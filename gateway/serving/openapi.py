@@ -6,16 +6,14 @@ refusals from the table of kinds, the shape of a model's features from its card:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from gateway.registry import Feature, Metric, ModelCard
-from gateway.registry.columns import class_text
 from gateway.serving import problems
+from gateway.serving.answer_schemas import HEAD, JsonSchema, answered, common_schemas, item, of_model, ref
 from gateway.serving.models import ServedModel, Serving
 from gateway.serving.problems import Kind
 from gateway.serving.validation import BATCH_KEY, CLIENT_ID_LENGTH_MAX, INTEGER_MAX
@@ -23,8 +21,6 @@ from gateway.settings import GatewaySettings
 
 #: Of the interface, not of the program: it changes when a client must.
 API_VERSION = "1"
-
-JsonSchema = dict[str, Any]
 
 _JSON = "application/json"
 _PROBLEM_JSON = "application/problem+json"
@@ -56,8 +52,10 @@ Numbers are exact: an integer beyond ±{INTEGER_MAX} (2^53) is refused, because 
 magnitude with an exponent or a fraction (`1e20`). A key that stands twice in an object, NaN and Infinity are refused.
 Every refusal is a problem document (RFC 9457) that lists all that is wrong, each under its JSON pointer.
 
-What is sent from this page is recorded like any other request.
+A request that is tried out in /docs is recorded like any other.
 """
+#: A label names its prediction by exactly one of its two ids.
+_ONE_ID = {"oneOf": [{"required": ["label", key]} for key in ("request_id", "client_id")]}
 _X_REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
@@ -75,7 +73,7 @@ def document(serving: Serving, settings: GatewaySettings) -> dict[str, Any]:
     spec = APISpec(
         "SentinelML gateway", API_VERSION, "3.1.0", info={"description": _ABOUT}, plugins=[marshmallow], tags=_TAGS
     )
-    for name, schema in _common_schemas():
+    for name, schema in common_schemas():
         spec.components.schema(name, schema)
     for status in sorted({kind.status for kind in _OF_BODIES}):
         spec.components.response(f"Refused{status}", _refused(status, _OF_BODIES))
@@ -105,19 +103,19 @@ def _add_model(spec: APISpec, served: ServedModel, settings: GatewaySettings) ->
     name = card.name
     spec.components.schema(f"{name}.Row", schema=served.input.schema)
     if served.input.takes_batches:
-        spec.components.schema(f"{name}.Batch", _list_of(_ref(f"{name}.Row"), BATCH_KEY, settings.instances_max))
-    spec.components.schema(f"{name}.Prediction", _answered({**_HEAD, **_of_model(card), **_item(card)}))
-    items = {"predictions": {"type": "array", "minItems": 1, "items": _answered(_item(card))}}
-    spec.components.schema(f"{name}.Predictions", _answered({**_HEAD, **_of_model(card), **items}))
+        spec.components.schema(f"{name}.Batch", _list_of(ref(f"{name}.Row"), BATCH_KEY, settings.instances_max))
+    spec.components.schema(f"{name}.Prediction", answered({**HEAD, **of_model(card), **item(card)}))
+    items = {"predictions": {"type": "array", "minItems": 1, "items": answered(item(card))}}
+    spec.components.schema(f"{name}.Predictions", answered({**HEAD, **of_model(card), **items}))
     _add_prediction_path(spec, served, f"/models/{name}/predict", f"predict.{name}")
 
 
 def _add_prediction_path(spec: APISpec, served: ServedModel, path: str, operation_id: str) -> None:
     name = served.card.name
-    bodies, answers = [_ref(f"{name}.Row")], [_ref(f"{name}.Prediction")]
+    bodies, answers = [ref(f"{name}.Row")], [ref(f"{name}.Prediction")]
     if served.input.takes_batches:
-        bodies.append(_ref(f"{name}.Batch"))
-        answers.append(_ref(f"{name}.Predictions"))
+        bodies.append(ref(f"{name}.Batch"))
+        answers.append(ref(f"{name}.Predictions"))
     operation = {
         "operationId": operation_id,
         "tags": ["predictions"],
@@ -141,7 +139,7 @@ def _add_feedback_path(
         assert marshmallow.converter is not None  # set when the spec was made
         label: JsonSchema = marshmallow.converter.schema2jsonschema(served.label_input.schema)  # type: ignore[no-untyped-call]
         spec.components.schema(f"{name}.Label", {**label, **_ONE_ID})
-        for body in (label | _ONE_ID, _list_of(_ref(f"{name}.Label"), "labels", settings.instances_max)):
+        for body in (label | _ONE_ID, _list_of(ref(f"{name}.Label"), "labels", settings.instances_max)):
             bodies.append(_named(body, name, is_default=name == serving.default_model))
     operation = {
         "operationId": "feedback",
@@ -150,7 +148,7 @@ def _add_feedback_path(
         "description": "Labels may come at any time and again; the newest one of a prediction wins.",
         "requestBody": _body({"anyOf": bodies}),
         "responses": {
-            "200": _answer("On record", {"anyOf": [_ref("LabelRecorded"), _ref("LabelsRecorded")]}),
+            "200": _answer("On record", {"anyOf": [ref("LabelRecorded"), ref("LabelsRecorded")]}),
             **_refusals(_OF_BODIES),
         },
     }
@@ -158,20 +156,20 @@ def _add_feedback_path(
 
 
 def _add_status_paths(spec: APISpec, serving: Serving) -> None:
-    health = _answered({"status": {"const": "ok"}})
+    health = answered({"status": {"const": "ok"}})
     _add_read(spec, "/health", "health", "state", "Is it alive", {"200": _answer("It is", health)})
-    unready = {_JSON: {"schema": _ref("Readiness")}, _PROBLEM_JSON: {"schema": _ref("Problem")}}
+    unready = {_JSON: {"schema": ref("Readiness")}, _PROBLEM_JSON: {"schema": ref("Problem")}}
     ready = {
-        "200": _answer("It can", _ref("Readiness")),
+        "200": _answer("It can", ref("Readiness")),
         "503": {"description": "It cannot now, or it has too much to do", "content": unready},
     }
     _add_read(spec, "/ready", "ready", "state", "Can it answer and record", ready)
-    models = {"200": _answer("All of them", _ref("Models"))}
+    models = {"200": _answer("All of them", ref("Models"))}
     _add_read(spec, "/models", "models", "models", "What serves", models)
     if serving.models:
         name = {"type": "string", "enum": sorted(serving.models)}
         spec.path("/models/{name}", parameters=[{"name": "name", "in": "path", "required": True, "schema": name}])
-        model = {"200": _answer("Its card", _ref("Model")), **_refusals(_OF_MODELS)}
+        model = {"200": _answer("Its card", ref("Model")), **_refusals(_OF_MODELS)}
         about = "What a model takes, and how good it was on its reference"
         _add_read(spec, "/models/{name}", "model", "models", about, model)
 
@@ -187,108 +185,6 @@ def _add_read(spec: APISpec, path: str, operation_id: str, tag: str, summary: st
     spec.path(path, operations={"get": operation})
 
 
-def _common_schemas() -> Iterator[tuple[str, JsonSchema]]:
-    _, cards = msgspec.json.schema_components((Feature, Metric), ref_template="#/components/schemas/{name}")
-    yield from cards.items()
-    text: JsonSchema = {"type": "string"}
-    number: JsonSchema = {"type": "integer", "minimum": 0}
-    failures: JsonSchema = {
-        "type": "object",
-        "additionalProperties": text,
-        "description": "Why a model does not serve in its registered version, by its name.",
-    }
-    summary: dict[str, JsonSchema] = {
-        "name": text,
-        "version": text,
-        "task": {"enum": ["binary", "multiclass", "regression"]},
-        "features": number,
-    }
-    label: JsonSchema = {"type": ["boolean", "integer", "string"]}
-    fault = {
-        "pointer": {"type": "string", "description": "A JSON pointer (RFC 6901) into the request's body."},
-        "detail": text,
-    }
-    received = {"model_name": text, "received_at": _MOMENT}
-    problem = _answered(
-        {
-            "type": text,
-            "title": text,
-            "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "detail": text,
-            "request_id": _UUID,
-        }
-    )
-    problem["properties"]["errors"] = {"type": "array", "items": _answered(fault)}
-    yield "Problem", problem
-    yield (
-        "Readiness",
-        _answered(
-            {
-                "status": {"enum": ["ready", "unready"]},
-                "reasons": {"type": "array", "items": text},
-                "failures": failures,
-            }
-        ),
-    )
-    yield (
-        "Models",
-        _answered(
-            {
-                "default_model": {"type": ["string", "null"]},
-                "models": {"type": "array", "items": _answered(summary)},
-                "failures": failures,
-            }
-        ),
-    )
-    yield (
-        "Model",
-        _answered(
-            {
-                **summary,
-                "features": {"type": "array", "items": _ref("Feature")},
-                "target": text,
-                "classes": {"type": "array", "items": label},
-                "positive_class": {"type": [*label["type"], "null"]},
-                "scoring": {"type": "object"},
-                "baseline": {"type": "array", "items": _ref("Metric")},
-                "reference_rows": number,
-                "created_at": _MOMENT,
-            }
-        ),
-    )
-    yield "LabelsRecorded", _answered({**received, "labels": {"type": "integer", "minimum": 1}})
-    recorded = _answered({**received, "instance": number})
-    recorded["properties"] |= {"request_id": _UUID, "client_id": text}
-    yield "LabelRecorded", recorded
-
-
-_MOMENT = {"type": "string", "format": "date-time"}
-_UUID = {"type": "string", "format": "uuid"}
-_HEAD: dict[str, JsonSchema] = {"request_id": _UUID, "timestamp": _MOMENT}
-_ONE_ID = {"oneOf": [{"required": ["label", key]} for key in ("request_id", "client_id")]}
-
-
-def _of_model(card: ModelCard) -> dict[str, JsonSchema]:
-    # No constant: the next request may be answered by the version after this one.
-    return {"model_name": {"const": card.name}, "model_version": {"type": "string", "examples": [card.version]}}
-
-
-def _item(card: ModelCard) -> dict[str, JsonSchema]:
-    """One prediction."""
-    share = {"type": "number", "minimum": 0, "maximum": 1}
-    probabilities = _answered({class_text(label): share for label in card.classes})
-    return {
-        "prediction": {"enum": list(card.classes)} if card.classes else {"type": "number"},
-        "confidence": share if card.has_probabilities else {"type": "null"},
-        "probabilities": probabilities if card.has_probabilities else {"type": "null"},
-    }
-
-
-def _answered(properties: dict[str, JsonSchema]) -> JsonSchema:
-    """An object with all of these properties; later versions of the gateway may add others."""
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
 def _list_of(item: JsonSchema, key: str, count_max: int) -> JsonSchema:
     items = {"type": "array", "minItems": 1, "maxItems": count_max, "items": item}
     return {"type": "object", "required": [key], "properties": {key: items}, "additionalProperties": False}
@@ -302,10 +198,6 @@ def _named(body: JsonSchema, model_name: str, *, is_default: bool) -> JsonSchema
         "properties": {"model_name": {"const": model_name}, **body["properties"]},
         "required": [*body["required"], *([] if is_default else ["model_name"])],
     }
-
-
-def _ref(schema: str) -> JsonSchema:
-    return {"$ref": f"#/components/schemas/{schema}"}
 
 
 def _body(schema: JsonSchema) -> dict[str, Any]:
@@ -327,7 +219,7 @@ def _refused(status: int, kinds: Iterable[Kind]) -> dict[str, Any]:
     """The response of all kinds with that status."""
     response: dict[str, Any] = {
         "description": "; ".join(kind.title for kind in kinds if kind.status == status),
-        "content": {_PROBLEM_JSON: {"schema": _ref("Problem")}},
+        "content": {_PROBLEM_JSON: {"schema": ref("Problem")}},
     }
     if status == problems.METHOD_NOT_ALLOWED.status:
         response["headers"] = {"Allow": {"required": True, "schema": {"type": "string"}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from openapi_spec_validator import validate
 from selenium.webdriver.common.by import By
 
 from benchmarks import contract, hostile
-from benchmarks.answers import logged
+from benchmarks.answers import Answers, Logged, logged
 from benchmarks.fuzz import judge
 from gateway.registry import ModelCard
 from tests.browser import browser
@@ -156,11 +157,22 @@ def test_no_request_makes_it_fail_or_is_recorded_unanswered(small: tuple[Place, 
     """Wrong JSON, values, headers, framing: no 5xx, problem documents, and the log has what was answered."""
     place, cards = small
     before = logged(place.paths.live, cards)
-    answers = hostile.run(place.gateway_port, cards, 500, 1, BODY_BYTES_MAX)
+    answers = hostile.run(place.gateway_port, cards, 300, 1, BODY_BYTES_MAX)
     assert judge(answers, logged(place.paths.live, cards) - before) == []
-    assert answers.cases == 500
+    assert answers.cases == 300
     assert {200, 400, 405, 415, 422, 431} <= set(answers.statuses)
     assert answers.rows
+
+
+def test_the_comparison_with_the_log_fails_where_it_must() -> None:
+    """A row too many, a row too few, a label too many and a 5xx are each found; without them nothing is."""
+    told = Answers(rows=Counter(a=2, b=1), labels=1)
+    assert judge(told, Logged(Counter(a=2, b=1), 1)) == []
+    assert len(judge(told, Logged(Counter(a=3, b=1), 1))) == 1
+    assert len(judge(told, Logged(Counter(a=2), 1))) == 1
+    assert len(judge(told, Logged(Counter(a=2, b=1), 2))) == 1
+    told.take(503, "application/problem+json", b"{}", "GET /")
+    assert judge(told, Logged(Counter(a=2, b=1), 1))
 
 
 @pytest.mark.e2e
