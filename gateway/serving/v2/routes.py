@@ -20,8 +20,7 @@ from gateway.serving.v2.infer_response import InferResponse
 from gateway.serving.validation import is_client_id
 from gateway.settings import GatewaySettings
 
-#: Triton's client says nothing about what it sends.
-_MEDIA_TYPES = (JSON_TYPE, "application/octet-stream", "")
+_MEDIA_TYPES = (JSON_TYPE, "application/octet-stream")
 
 
 def add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
@@ -38,9 +37,7 @@ def add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
 
     @app.get("/v2/health/ready")
     def v2_ready() -> Response:
-        if reasons := models.unready():
-            raise Problem(problems.NOT_READY, "; ".join(reasons))
-        return _json({"ready": True})
+        return _readiness({}, models.unready())
 
     @app.get("/v2/models/<name>")
     @app.get("/v2/models/<name>/versions/<version>")
@@ -50,12 +47,7 @@ def add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     @app.get("/v2/models/<name>/ready")
     @app.get("/v2/models/<name>/versions/<version>/ready")
     def v2_model_ready(name: str, version: str | None = None) -> Response:
-        served = _find(models, name, version)
-        try:
-            served.predictions.probe()
-        except LogUnavailable as error:
-            raise Problem(problems.NOT_READY, str(error)) from error
-        return _json({"name": served.card.name, "ready": True})
+        return _readiness({"name": name}, _unready(models, name, version))
 
     @app.post("/v2/models/<name>/infer")
     @app.post("/v2/models/<name>/versions/<version>/infer")
@@ -63,11 +55,39 @@ def add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
         served = g.served = (
             models.pick(name, _client_id(None)) if version is None else models.find_version(name, version)
         )
-        return _infer(served, read(request, settings.body_bytes_max, _MEDIA_TYPES))
+        return _infer(served, read(request, settings.body_bytes_max, _media_types()))
 
 
 def _find(models: Models, name: str, version: str | None) -> ServedModel:
     return models.find(name) if version is None else models.find_version(name, version)
+
+
+def _unready(models: Models, name: str, version: str | None) -> list[str]:
+    """Why a model should get no requests; empty when it should. Raises Problem when there is none of that name."""
+    try:
+        _find(models, name, version).predictions.probe()
+    except LogUnavailable as error:
+        return [str(error)]
+    except Problem as problem:
+        if problem.kind is not problems.NOT_READY:
+            raise
+        return [problem.detail]
+    return []
+
+
+def _readiness(head: dict[str, Any], reasons: list[str]) -> Response:
+    """An answer to a probe. As for /ready, "no" is an answer and no error: probes would raise the error rate."""
+    if reasons:
+        return _json({**head, "ready": False, "error": "; ".join(reasons)}, 503)
+    return _json({**head, "ready": True})
+
+
+def _media_types() -> tuple[str, ...]:
+    """What a body may be. Triton's client does not say what it sends; a page of another site in a browser must.
+
+    Only with one of our types does the browser ask first whether it may, and it may not.
+    """
+    return _MEDIA_TYPES if "Origin" in request.headers else (*_MEDIA_TYPES, "")
 
 
 def _infer(served: ServedModel, body: bytes) -> Response:
@@ -89,10 +109,9 @@ def _infer(served: ServedModel, body: bytes) -> Response:
 
 
 def _client_id(sent: str | None) -> str | None:
-    """The request's id, else its X-Request-ID, if it can be kept."""
-    text = sent or request.headers.get("X-Request-ID", "")
-    return text if is_client_id(text) else None
+    """The request's id, else its X-Request-ID, whichever can be kept."""
+    return next(filter(is_client_id, (sent or "", request.headers.get("X-Request-ID", ""))), None)
 
 
-def _json(document: Any) -> Response:
-    return Response(msgspec.json.encode(document), mimetype=JSON_TYPE)
+def _json(document: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(document), status, mimetype=JSON_TYPE)

@@ -13,7 +13,7 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.serving.framing import HEAD_BYTES_MAX, read_head, skip_chunks
+from gateway.serving.framing import HEAD_BYTES_MAX, read_head, read_path, skip_chunks
 
 PLAIN = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -184,3 +184,19 @@ def test_chunks_end_where_the_last_one_ends(trailer: bytes) -> None:
 def test_what_is_no_chunk_is_not_waited_for(garbage: bytes) -> None:
     """The parser says what is wrong with it."""
     assert skip_chunks(bytearray(garbage), 0)[1]
+
+
+@pytest.mark.parametrize(
+    ("received", "path"),
+    [
+        (b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h", "/v2/models/m/infer"),
+        (b"GET /a?b=/v2/ HTTP/1.1\r\n", "/a"),
+        (b"POST /v2/mod", ""),
+        (b"POST /caf\xe9 HTTP/1.1\r\n", ""),
+        (b"\x16\x03\x01\x02", ""),
+        (b"", ""),
+    ],
+)
+def test_a_path_is_read_when_it_is_there(received: bytes, path: str) -> None:
+    """A refusal takes the form that is spoken there."""
+    assert read_path(bytearray(received)) == path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,13 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
 from gateway import VERSION
+from gateway.metrics_folder import collect
 from tests.gateway.serving.v2.triton import assert_same, logged, recorded, tensor, texts
 from tests.models import COLUMNS, number_table
 from tests.running import ROOT, Place, request
+from tests.tools import wait_until
 
+COUNTED = ("model_predictions_total", "model_prediction_errors_total", "model_inference_duration_seconds_count")
 MATRIX = number_table(7, seed=3)[COLUMNS].to_numpy()
 
 
@@ -137,6 +142,16 @@ def test_mixed_datatypes(place: Place, client: InferenceServerClient, binary: bo
     assert_same(place, client.infer("mixed", inputs, request_id="mixed"), "mixed", rows)
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+def test_one_feature_is_a_matrix_and_a_column(
+    place: Place, client: InferenceServerClient, shape: tuple[int, ...]
+) -> None:
+    """A single tensor holds all features, whatever its name."""
+    values = np.array([0.25, 0.75]).reshape(shape)
+    for name in ("x0", "anything"):
+        assert_same(place, client.infer("counts", [tensor(name, values)]), "counts", [{"x0": 0.25}, {"x0": 0.75}])
+
+
 def test_nan_is_missing(place: Place, client: InferenceServerClient) -> None:
     """Integers and booleans that may be missing come as floats, as the metadata says."""
     described = client.get_model_metadata("flags")["inputs"]
@@ -216,6 +231,14 @@ def test_an_id_that_cannot_be_kept_is_echoed(place: Place) -> None:
         assert row["client_id"] is None
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream", ""])
+def test_a_client_need_not_say_what_it_sends(place: Place, content_type: str) -> None:
+    """Triton's does not."""
+    body = json.dumps({"inputs": [{"name": "x", "shape": [1, 5], "datatype": "INT64", "data": [0] * 5}]}).encode()
+    headers = {"Content-Type": content_type}
+    assert request(place.gateway_port, "POST", "/v2/models/numbers/infer", body, headers).status == 200
+
+
 def test_parameters_that_say_nothing_here_are_ignored(place: Place, client: InferenceServerClient) -> None:
     """A sequence, a priority, a timeout, a client's own, and what other servers need."""
     result = client.infer(
@@ -236,3 +259,25 @@ def test_requests_at_once(place: Place, client: InferenceServerClient) -> None:
     pending = [client.async_infer("numbers", [tensor("x", matrix)], request_id=f"a-{index}") for index in range(4)]
     for found in pending:
         assert_same(place, found.get_result(), "numbers", instances(matrix))
+
+
+def test_metrics_count_what_v2_answers_and_refuses(place: Place, client: InferenceServerClient) -> None:
+    """Rows by class, and errors by kind, as for any other request."""
+    before = counted(place)
+    result = client.infer("colours", [tensor("x", MATRIX)])
+    assert request(place.gateway_port, "POST", "/v2/models/colours/infer", {"inputs": []}).status == 422
+    wanted = Counter([("model_prediction_errors_total", "invalid"), ("model_inference_duration_seconds_count", "")])
+    for label in result.as_numpy("predict").tolist():
+        wanted["model_predictions_total", label.decode()] += 1
+    wait_until(lambda: counted(place) - before == wanted, 20, "the answer to be counted")
+
+
+def counted(place: Place) -> Counter[tuple[str, str]]:
+    """What is counted of the model `colours`, by metric and by class or kind of error."""
+    found: Counter[tuple[str, str]] = Counter()
+    for metric in collect(place.paths.gateway_metrics):
+        for sample in metric.samples:
+            if sample.labels.get("model_name") == "colours" and sample.name in COUNTED:
+                kind = sample.labels.get("predicted_class", sample.labels.get("error_type", ""))
+                found[sample.name, kind] += int(sample.value)
+    return found

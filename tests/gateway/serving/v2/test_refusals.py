@@ -21,7 +21,7 @@ from tests.logs import prediction_rows
 from tests.models import COLUMNS, register_numbers
 from tests.running import Answer, Place, request, started, wait_for
 
-NAMES = ("numbers", "mixed", "flags")
+NAMES = ("numbers", "mixed", "flags", "counts")
 MATRIX = {"name": "x", "shape": [2, 5], "datatype": "FP64", "data": list(range(10))}
 COLUMN = {"shape": [2], "datatype": "FP64", "data": [0.5, 1]}
 MIXED = {
@@ -212,6 +212,13 @@ def test_values_are_held_to_the_rules_of_predict(quiet: Place, case: str) -> Non
     assert pointers_in(refusal(infer(quiet, {"inputs": inputs}, name), 422)) == pointers
 
 
+def test_rows_without_a_finite_answer_are_named(quiet: Place) -> None:
+    """The model's verdict on a row is no value's fault."""
+    inputs = [{"name": "x0", "shape": [3], "datatype": "FP64", "data": [0.5, 1e30, 0.5]}]
+    error = refusal(infer(quiet, {"inputs": inputs}, "counts"), 422)
+    assert error == "the model has no finite answer to these values: /inputs row 1 has no finite answer"
+
+
 def pointers_in(error: str) -> set[str]:
     """The places that a refusal names."""
     _, _, faults = error.partition(": ")
@@ -285,6 +292,7 @@ def test_another_media_type_is_415(quiet: Place) -> None:
     body = json.dumps({"inputs": [MATRIX]}).encode()
     refusal(infer(quiet, body, headers={"Content-Type": "text/plain"}), 415)
     refusal(infer(quiet, body, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}), 415)
+    refusal(infer(quiet, body, headers={"Content-Type": "", "Origin": "https://elsewhere.example"}), 415)
 
 
 def test_limits_are_those_of_predict(quiet: Place) -> None:
@@ -382,6 +390,9 @@ def test_without_a_log_nothing_is_answered(tmp_path: Path) -> None:
         try:
             assert not client.is_server_ready()
             assert not client.is_model_ready("numbers")
+            unready = request(place.gateway_port, "GET", "/v2/models/numbers/ready")
+            assert (unready.status, unready.json["name"], unready.json["ready"]) == (503, "numbers", False)
+            assert "cannot record" in unready.json["error"]
             with pytest.raises(InferenceServerException) as caught:
                 client.infer("numbers", [tensor("x", np.zeros((2, 5)))])
             assert caught.value.status() == "503"
