@@ -33,8 +33,8 @@ register: $(RUNTIME) ## Register your model: MODEL_FILE=m.skops REFERENCE=eval.c
 	  $(call option,POSITIVE_CLASS,--positive-class) $(call option,EXCLUDE,--exclude) $(if $(filter 1,$(TRUST)),--trust) \
 	  $(call option,ACCEPT_UNSEEN,--accept-unseen) $(call option,REJECT_UNSEEN,--reject-unseen)
 
-drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...]
-	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,WINDOW,--window) \
+drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud [VERSION=2]] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...]
+	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,VERSION,--version) $(call option,WINDOW,--window) \
 	  $(call option,SINCE,--since) $(call option,UNTIL,--until)
 
 labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id

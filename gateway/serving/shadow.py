@@ -111,6 +111,9 @@ class ShadowFeed:
                 with self._lock:
                     self._rows_waiting -= len(rows.rows)
         self._end_process()
+        while not self._queue.empty():
+            if (left := self._queue.get_nowait()) is not None:
+                count_shadow_dropped(left.name, left.version, PROCESS_ENDED, len(left.rows))
 
     def _gather(self) -> list[ShadowRows]:
         """What was offered; nothing after a while without any, or at the end."""

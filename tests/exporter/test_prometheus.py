@@ -103,6 +103,7 @@ def test_the_alerts_ask_for_metrics_that_exist(site: Site) -> None:
             metrics_folder.PREDICTIONS,
             metrics_folder.PREDICTION_ERRORS,
             metrics_folder.INFERENCE_SECONDS,
+            metrics_folder.LOAD_FAILURES,
         )
     }
     known = shown | gateway | {f"{name}{end}" for name in gateway for end in ("_bucket", "_count")}

@@ -23,7 +23,7 @@ from gateway.registry import ModelCard
 from gateway.serving import shadow as shadow_module
 from gateway.serving.shadow import ROWS_MAX, ShadowFeed
 from tests.logs import parse, prediction_rows
-from tests.models import number_table, register_linear, register_numbers
+from tests.models import number_table, register_linear, register_mixed, register_numbers
 from tests.odd_models import Deadly, Failing, Slow
 from tests.processes import is_gone
 from tests.running import Place, Running, gateway, request
@@ -52,13 +52,13 @@ def shadowed(place: Place, kind: Any = None) -> Iterator[Running]:
         yield running
 
 
-def shadow_rows(place: Place) -> list[dict[str, Any]]:
+def shadow_rows(place: Place, name: str = "numbers") -> list[dict[str, Any]]:
     """The rows that version 2 wrote as a shadow."""
-    card = place.registry.card("numbers", "2")
+    card = place.registry.card(name, "2")
     columns = predictions.columns(card)
     return [
         row
-        for path in predictions.shadow_segments(place.paths.live, "numbers", "2")
+        for path in predictions.shadow_segments(place.paths.live, name, "2")
         for row in parse(_scan(path, card), columns)
     ]
 
@@ -126,6 +126,26 @@ def test_a_shadow_scores_what_was_answered_and_writes_to_files_of_its_own(place:
     assert (scored["prediction"], scored["confidence"]) == (own["prediction"], own["confidence"])
     assert total(place, DROPPED) == 0
     assert total(place, "model_predictions_total", model_version="2") == 1
+
+
+def test_a_shadow_gets_texts_and_missing_values_as_they_were_sent(tmp_path: Path) -> None:
+    """The same pipeline shadows itself: the same answers to the same rows, as DataFrames."""
+    place = Place(tmp_path, settings={"SENTINEL_GATEWAY_WORKERS": "1"})
+    for _ in range(2):
+        register_mixed(place.registry, place.root / "in")
+    changes(place).shadow("mixed", "2")
+    rows = [
+        {"amount": 1.5, "visits": 3, "job": 'a, "b"', "known": True},
+        {"amount": None, "visits": 12, "job": None, "known": False},
+    ]
+    with gateway(place):
+        assert request(place.gateway_port, "POST", "/predict", rows[0]).status == 200
+        assert request(place.gateway_port, "POST", "/predict", {"instances": rows}).status == 200
+        wait_until(lambda: total(place, SCORED) == 3, 30, "the shadow to have scored all")
+    answered = prediction_rows(place.paths.live, place.registry.card("mixed", "1"))
+    alike = [name for name in answered[0] if name not in ("seq", "timestamp", "latency_ms", "crc32")]
+    shadow = shadow_rows(place, "mixed")
+    assert [[row[name] for name in alike] for row in shadow] == [[row[name] for name in alike] for row in answered]
 
 
 def test_shadow_logs_are_sealed_and_verified_like_the_others(place: Place) -> None:

@@ -240,3 +240,21 @@ def test_a_split_with_a_version_of_other_inputs_is_a_fault_beside_what_serves(pl
         assert "has another task than 1" in found["failures"]["numbers"]
         assert found["models"][0]["split"] is None
         assert {request(place.gateway_port, "POST", "/predict", ROW).json["model_version"] for _ in range(20)} == {"1"}
+
+
+def test_the_commands_as_they_are_typed_change_a_running_gateway(place: Place) -> None:
+    """Promote, split, shadow, and back; a version whose file changed is refused, and nothing happens."""
+    with gateway(place):
+        (place.registry.folder("numbers", "3") / "model.skops").write_bytes(b"garbage")
+        assert place.run("-m", "gateway.versions", "promote", "numbers", "2").returncode == 0
+        follows(place, version="2", split=None, shadow=None)
+        refused = place.run("-m", "gateway.versions", "promote", "numbers", "3")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.count("\n") == 1
+        assert "SHA-256" in refused.stderr
+        assert place.run("-m", "gateway.versions", "split", "numbers", "1", "--share", "0.2").returncode == 0
+        follows(place, version="2", split={"version": "1", "share": 0.2})
+        assert place.run("-m", "gateway.versions", "rollback", "numbers").returncode == 0
+        # Version 1 serves again, all of it.
+        follows(place, version="1", split=None)
+    assert [line["action"] for line in audit(place)][3:] == ["promote", "split", "rollback"]
