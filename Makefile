@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift labels verify seal test check lint bench bench-faults bench-logs models scheduler exporter gateway format lock lock-peers clean
+.PHONY: help run demo register drift labels verify seal test check lint bench bench-interference bench-faults bench-logs models scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -48,9 +48,12 @@ seal: $(RUNTIME) ## Seal finished log segments now (the scheduler does it every 
 test: $(DEV) ## Run all tests [ARGS="-k log"]
 	@$(BIN)/python -m pytest $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
 
-bench: $(DEV) ## Measure requests/s and latency of the gateway, time and memory of drift runs
+bench: $(DEV) ## Measure requests/s and latency of the gateway and of its peers, time and memory of drift runs
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 	@$(BIN)/python -m benchmarks.drift
+
+bench-interference: $(DEV) ## Measure what a drift run on 1,000,000 rows costs the requests beside it (about 15 minutes)
+	@$(BIN)/python -m benchmarks.interference $(ARGS)
 
 bench-logs: $(DEV) ## Measure sealing, verifying and reading of large logs (about ten minutes)
 	@$(BIN)/python -m benchmarks.log

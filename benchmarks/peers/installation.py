@@ -32,7 +32,7 @@ def python_of(name: str) -> Path:
     python, done = folder / "bin" / "python", folder / "installed"
     if done.exists() and done.read_text() == wanted:
         return python
-    print(f"installing {name} into {folder.relative_to(report.ROOT)} ...", flush=True)
+    print(f"installing {name} into an environment of its own ...", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     _run([sys.executable, "-m", "venv", str(folder)])
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
