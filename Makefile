@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift labels verify seal test check lint bench bench-faults bench-logs models promote rollback default split shadow scheduler exporter gateway format lock clean
+.PHONY: help run demo register drift labels verify seal test check lint bench bench-interference bench-faults bench-logs models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -49,9 +49,12 @@ seal: $(RUNTIME) ## Seal finished log segments now (the scheduler does it every 
 test: $(DEV) ## Run all tests [ARGS="-k log"]
 	@$(BIN)/python -m pytest $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
 
-bench: $(DEV) ## Measure requests/s and latency of the gateway, time and memory of drift runs
+bench: $(DEV) ## Measure requests/s and latency of the gateway and of its peers, time and memory of drift runs
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 	@$(BIN)/python -m benchmarks.drift
+
+bench-interference: $(DEV) ## Measure what a drift run on 1,000,000 rows costs the requests beside it (about 15 minutes)
+	@$(BIN)/python -m benchmarks.interference $(ARGS)
 
 bench-logs: $(DEV) ## Measure sealing, verifying and reading of large logs (about ten minutes)
 	@$(BIN)/python -m benchmarks.log
@@ -102,6 +105,15 @@ lock: $(DEV) ## Pin the requirements anew from the .in files
 	@for name in requirements-gateway requirements requirements-dev; do \
 	  $(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-strip-extras --allow-unsafe --no-emit-index-url \
 	    --no-emit-trusted-host --no-emit-find-links --output-file=$$name.txt $$name.in || exit 1; done
+
+#: What scores the model is left out: the peers get it in the gateway's own versions, to load the same file.
+MODEL_LIBRARIES := scikit-learn numpy scipy joblib threadpoolctl narwhals
+
+lock-peers: $(DEV) ## Pin the servers that the gateway is compared with anew
+	@for peer in benchmarks/peers/*.in; do \
+	  CUSTOM_COMPILE_COMMAND="make lock-peers" $(BIN)/pip-compile --quiet --upgrade --no-strip-extras --no-annotate \
+	    $(addprefix --unsafe-package ,$(MODEL_LIBRARIES)) --no-emit-index-url --no-emit-trusted-host \
+	    --no-emit-find-links --output-file=$${peer%.in}.txt $$peer || exit 1; done
 
 clean: ## Remove .venv and caches; keeps data, models and reports
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov

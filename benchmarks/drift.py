@@ -8,29 +8,21 @@ import shutil
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from benchmarks import report
-from demo.generate import FEATURES, LABEL, generate
+from benchmarks.live_log import WORKERS, write_log
+from demo.generate import FEATURES, generate
 from demo.train import FRAUD_POPULATION, fraud_card
 from drift_engine.results import Result, ResultStore
 from gateway.clock import utc_text
-from gateway.log import labels, predictions
-from gateway.log.line import header_line
-from gateway.log.writer import SegmentWriter
 from gateway.registry import ModelCard, Registry
 from gateway.registry.artifact import load_verified
 
-WORKERS = 2
 WINDOW_SECONDS = 24 * 3600
-_CHUNK = 1_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ def _measure(card: ModelCard, model: Any, count: int, scratch: Path) -> dict[str
     shutil.rmtree(scratch / "data" / "live", ignore_errors=True)
     end = time.time()
     start = end - WINDOW_SECONDS
-    log_bytes = _write_log(
+    log_bytes = write_log(
         card, model, generate(count, 1, FRAUD_POPULATION).table, start, end, scratch / "data" / "live"
     )
     print("running python -m drift_engine run ...", flush=True)
@@ -90,36 +82,6 @@ def _measure(card: ModelCard, model: Any, count: int, scratch: Path) -> dict[str
         "report MB": report_bytes / 1e6,
         "outcome": f"{result.outcome}, {result.data_drift.columns_drifted} columns drifted",
     }
-
-
-def _write_log(card: ModelCard, model: Any, table: pd.DataFrame, start: float, end: float, live: Path) -> int:
-    """Write what the gateway's workers would have written; returns the bytes of the prediction log."""
-    probabilities = model.predict_proba(table[list(card.feature_names)])
-    random = np.random.default_rng(1)
-    ids = [str(uuid.UUID(bytes=random.bytes(16), version=4)) for _ in range(len(table))]
-    times = [utc_text(moment) for moment in np.linspace(start, end, len(table))]
-    encode, encode_label = predictions.PredictionEncoder(card).encode, labels.LabelEncoder(card).encode
-    features = [
-        [None if np.isnan(x) else x for x in row] for row in table[list(card.feature_names)].to_numpy().tolist()
-    ]
-    lines, label_lines = [], []
-    for number, (row, shares, label) in enumerate(zip(features, probabilities.tolist(), table[LABEL], strict=True)):
-        chosen = int(shares[1] > shares[0])
-        lines.append(encode(ids[number], times[number], 0, None, row, str(chosen), shares[chosen], shares, 1.5))
-        if number % 2 == 0:
-            label_lines.append(encode_label(ids[number], None, 0, str(label), None, times[number]))
-    folder = predictions.folder(live, card.name, card.version)
-    for worker in range(WORKERS):
-        _append(folder, predictions.PREFIX, header_line(predictions.columns(card)), lines[worker::WORKERS])
-    _append(labels.folder(live, card.name), labels.PREFIX, header_line(labels.columns(card)), label_lines)
-    return sum(path.stat().st_size for path in predictions.segments(live, card.name, card.version))
-
-
-def _append(folder: Path, prefix: str, header: bytes, lines: list[bytes]) -> None:
-    writer = SegmentWriter(folder, prefix, header, durable=False)
-    for at in range(0, len(lines), _CHUNK):
-        writer.append(lines[at : at + _CHUNK])
-    writer.close()
 
 
 def _run(command: list[str], environment: dict[str, str]) -> Measured:

@@ -1,4 +1,4 @@
-"""What both benchmarks share: a scratch folder on the real disk, the machine in words, a table, a JSON file."""
+"""What the benchmarks share: a scratch folder on the real disk, the machine in words, a table, a JSON file."""
 
 from __future__ import annotations
 
@@ -51,14 +51,23 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
-def publish(name: str, facts: dict[str, Any], rows: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
-    """Print a Markdown table with its notes, and write `.cache/bench/<name>.json`."""
+def publish(
+    name: str,
+    facts: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    notes: Sequence[str],
+    targets: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Print a Markdown table, one of the targets if there are any, and notes; write `.cache/bench/<name>.json`."""
     print(f"\n{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}, {facts['measured_at']}\n")
     print(markdown(rows))
+    if targets:
+        print(f"\n{markdown(targets)}\n")
     for note in notes:
         print(f"- {note}")
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": facts, "rows": list(rows), "notes": list(notes)}, indent=2) + "\n")
+    document = {"machine": facts, "rows": list(rows), "targets": list(targets), "notes": list(notes)}
+    path.write_text(json.dumps(document, indent=2) + "\n")
     print(f"\nwritten to {path.relative_to(ROOT)}")
 
 

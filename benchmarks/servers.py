@@ -9,20 +9,28 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import report
 from benchmarks.load import status_of, wait_for
+from benchmarks.peers.catalogue import Peer, Start
 from gateway.settings import GatewaySettings
 
 _STOP_SECONDS = 40
+_PEER_START_SECONDS = 90
+_OTHER_WORKERS_SECONDS = 3.0
+
+
+class NotStarted(Exception):
+    """A server to compare with does not come up here; says why in one sentence."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running gunicorn: its address, its master and what it printed."""
+    """A running server: its address, its first process and what it printed."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -91,6 +99,45 @@ def bare_flask(scratch: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def peer(scratch: Path, chosen: Peer, python: Path, model: Path, body: bytes) -> Iterator[Server]:
+    """A server to compare with, ready.
+
+    Args:
+        python: the interpreter of its environment.
+        model: the model as a joblib file.
+        body: a request that it answers with 200 once it is ready.
+
+    Raises:
+        NotStarted: it ended, or did not answer in time.
+    """
+    port, *extra_ports = free_ports(3)
+    start = Start(python, port, (extra_ports[0], extra_ports[1]), model, scratch)
+    log = scratch / f"{chosen.name}.log"
+    environment = report.environment(
+        scratch,
+        BENCH_MODEL=str(model),
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        **chosen.variables(start),
+    )
+    with running(chosen.command(start), environment, log) as process:
+        server = Server(port, process, log)
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise NotStarted(f"it ended with exit code {process.returncode}: {_last_line(log)}")
+            return status_of(server.url + chosen.dialect.one_path, body) == 200
+
+        try:
+            wait_for(answers, _PEER_START_SECONDS, chosen.title)
+        except RuntimeError as error:
+            raise NotStarted(f"{error}: {_last_line(log)}") from error
+        # Its other worker comes up a moment later, and would get none of the connections of a load begun now.
+        time.sleep(_OTHER_WORKERS_SECONDS)
+        yield server
+
+
+@contextlib.contextmanager
 def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process in its own session; afterwards TERM, and KILL for what is left of its group."""
     with log.open("ab") as stream:
@@ -110,9 +157,21 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports of 127.0.0.1 that nobody listens on at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in sockets]
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
 
 
 def _memory_folder() -> str | None:
