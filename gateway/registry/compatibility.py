@@ -35,6 +35,7 @@ def narrower(old: ModelCard, new: ModelCard) -> list[str]:
         "requests with": [item.name for item in old.features if item.name not in known],
         "the former type of": [before.name for before, after in common if before.type != after.type],
         "missing values of": [before.name for before, after in common if before.nullable and not after.nullable],
+        "unseen values of": [a.name for b, a in common if b.accepts_unseen and not a.accepts_unseen],
         "levels of": [f"{after.name} ({_listed(lost)})" for before, after in common if (lost := _lost(before, after))],
     }
     return [f"{new.name} {new.version} refuses {kind} {_listed(names)}" for kind, names in kinds.items() if names]
@@ -42,7 +43,7 @@ def narrower(old: ModelCard, new: ModelCard) -> list[str]:
 
 def _lost(before: Feature, after: Feature) -> list[str]:
     """Levels that are unknown now."""
-    if before.categories is None or after.categories is None:
+    if before.categories is None or after.categories is None or after.accepts_unseen:
         return []
     return [repr(level) for level in before.categories if level not in after.categories]
 

@@ -27,11 +27,13 @@ _PROBLEM_JSON = "application/problem+json"
 #: What any request may meet, whatever it asks for.
 _OF_ALL = (
     problems.MALFORMED,
+    problems.UNAUTHORIZED,
     problems.NOT_FOUND,
     problems.METHOD_NOT_ALLOWED,
     problems.TIMED_OUT,
     problems.TOO_LARGE,
     problems.URI_TOO_LONG,
+    problems.TOO_MANY_REQUESTS,
     problems.HEAD_TOO_LARGE,
     problems.INTERNAL,
     problems.BUSY,
@@ -77,12 +79,22 @@ def document(serving: Serving, settings: GatewaySettings) -> dict[str, Any]:
         spec.components.schema(name, schema)
     for status in sorted({kind.status for kind in _OF_BODIES}):
         spec.components.response(f"Refused{status}", _refused(status, _OF_BODIES))
+    if settings.tokens_file is not None:
+        spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+        spec.options["security"] = [{"token": []}]
     _add_status_paths(spec, serving)
     default = serving.models.get(serving.default_model or "")
     if default is not None:
         _add_prediction_path(spec, default, "/predict", "predict")
-    for _, served in sorted(serving.models.items()):
-        _add_model(spec, served, settings)
+    for name, served in sorted(serving.models.items()):
+        _add_model_schemas(spec, served, name, settings)
+        _add_prediction_path(spec, served, f"/models/{name}/predict", f"predict.{name}")
+    for (name, version), served in sorted(serving.loaded.items()):
+        schemas = name if served is serving.models.get(name) else f"{name}.{version}"
+        if schemas != name:
+            _add_model_schemas(spec, served, schemas, settings)
+        path = f"/models/{name}/versions/{version}/predict"
+        _add_prediction_path(spec, served, path, f"predict.{name}.{version}", schemas)
     if serving.models:
         _add_feedback_path(spec, serving, marshmallow, settings)
     found: dict[str, Any] = spec.to_dict()
@@ -97,21 +109,22 @@ _TAGS = [
 ]
 
 
-def _add_model(spec: APISpec, served: ServedModel, settings: GatewaySettings) -> None:
-    """A model's schemas and its path."""
+def _add_model_schemas(spec: APISpec, served: ServedModel, name: str, settings: GatewaySettings) -> None:
+    """What a version takes and answers, under `name`."""
     card = served.card
-    name = card.name
     spec.components.schema(f"{name}.Row", schema=served.input.schema)
     if served.input.takes_batches:
         spec.components.schema(f"{name}.Batch", _list_of(ref(f"{name}.Row"), BATCH_KEY, settings.instances_max))
     spec.components.schema(f"{name}.Prediction", answered({**HEAD, **of_model(card), **item(card)}))
     items = {"predictions": {"type": "array", "minItems": 1, "items": answered(item(card))}}
     spec.components.schema(f"{name}.Predictions", answered({**HEAD, **of_model(card), **items}))
-    _add_prediction_path(spec, served, f"/models/{name}/predict", f"predict.{name}")
 
 
-def _add_prediction_path(spec: APISpec, served: ServedModel, path: str, operation_id: str) -> None:
-    name = served.card.name
+def _add_prediction_path(
+    spec: APISpec, served: ServedModel, path: str, operation_id: str, schemas: str | None = None
+) -> None:
+    """`schemas`: the name that the version's schemas have; the model's unless given."""
+    name = schemas or served.card.name
     bodies, answers = [ref(f"{name}.Row")], [ref(f"{name}.Prediction")]
     if served.input.takes_batches:
         bodies.append(ref(f"{name}.Batch"))
@@ -119,7 +132,7 @@ def _add_prediction_path(spec: APISpec, served: ServedModel, path: str, operatio
     operation = {
         "operationId": operation_id,
         "tags": ["predictions"],
-        "summary": f"Ask {name}" + " (the default model)" * (path == "/predict"),
+        "summary": f"Ask {served.card.name}{_which(served, path)}",
         "parameters": [_X_REQUEST_ID],
         "requestBody": _body({"anyOf": bodies}),
         "responses": {
@@ -128,6 +141,12 @@ def _add_prediction_path(spec: APISpec, served: ServedModel, path: str, operatio
         },
     }
     spec.path(path, operations={"post": operation})
+
+
+def _which(served: ServedModel, path: str) -> str:
+    if path == "/predict":
+        return " (the default model)"
+    return f" {served.card.version}" if "/versions/" in path else ""
 
 
 def _add_feedback_path(
@@ -172,6 +191,11 @@ def _add_status_paths(spec: APISpec, serving: Serving) -> None:
         model = {"200": _answer("Its card", ref("Model")), **_refusals(_OF_MODELS)}
         about = "What a model takes, and how good it was on its reference"
         _add_read(spec, "/models/{name}", "model", "models", about, model)
+        path = "/models/{name}/versions/{version}"
+        version = {"type": "string", "enum": sorted({version for _, version in serving.loaded})}
+        names = (("name", name), ("version", version))
+        spec.path(path, parameters=[{"name": n, "in": "path", "required": True, "schema": s} for n, s in names])
+        _add_read(spec, path, "version", "models", "The same of a version that is in use", model)
 
 
 def _add_read(spec: APISpec, path: str, operation_id: str, tag: str, summary: str, responses: dict[str, Any]) -> None:
@@ -223,6 +247,6 @@ def _refused(status: int, kinds: Iterable[Kind]) -> dict[str, Any]:
     }
     if status == problems.METHOD_NOT_ALLOWED.status:
         response["headers"] = {"Allow": {"required": True, "schema": {"type": "string"}}}
-    if status == problems.BUSY.status:
+    if status in (problems.BUSY.status, problems.TOO_MANY_REQUESTS.status):
         response["headers"] = {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 0}}}
     return response

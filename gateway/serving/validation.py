@@ -231,7 +231,7 @@ def _field(feature: Feature, text_length_max: int) -> fields.Field[Any]:
             return _Boolean(**options)
         case "category":
             if feature.accepts_unseen:
-                return _Text(text_length_max, **options)
+                return _Text(text_length_max, {"maxLength": text_length_max}, **options)
             return _Category(feature.categories or (), text_length_max, **options)
 
 

@@ -179,19 +179,14 @@ def test_a_drift_run_of_a_version_that_only_shadowed_finds_no_rows(place: Place)
 
 
 def test_a_shadow_that_takes_a_second_per_row_slows_no_answer(place: Place) -> None:
-    """Two hundred answers take no longer than without it; the shadow is a few rows into them by then."""
-    with gateway(place):
-        ask(place, 20)
-        without = sorted(ask(place, 200))
+    """None of two hundred answers waits for the shadow's second; it is a few rows into them by then."""
     with shadowed(place, Slow):
         ask(place, 20)
         wait_until(lambda: total(place, SCORED) >= 1, 30, "the shadow to be at work")
-        beside = sorted(ask(place, 200))
+        slowest = max(ask(place, 200))
         scored = total(place, SCORED)
     assert scored < 60
-    # The median by a factor that only a wait for the shadow would exceed; the slowest far from the shadow's second.
-    assert beside[100] < 3 * without[100] + 0.002
-    assert beside[-1] < 0.5
+    assert slowest < 1
 
 
 def test_a_row_that_the_shadow_cannot_score_is_counted_and_no_other(place: Place) -> None:
@@ -201,7 +196,7 @@ def test_a_row_that_the_shadow_cannot_score_is_counted_and_no_other(place: Place
             assert request(place.gateway_port, "POST", "/predict", {**ROW, "x0": x0}).status == 200
         wait_until(lambda: total(place, SCORED) + total(place, DROPPED) == 5, 30, "the shadow to have seen all")
         assert total(place, DROPPED, reason="model_failed", model_version="2") == 2
-        assert running.output().count("no negative numbers, please") == 1
+        assert running.output().count("failed on a row: ValueError: no negative numbers, please") == 1
     assert [row["x0"] for row in shadow_rows(place)] == [0.5, 0.25, 0.125]
 
 
