@@ -338,9 +338,14 @@ def start(job: Job, idle: bool, settings: SchedulerSettings) -> subprocess.Popen
         bound = settings.memory_bytes_max if hard == resource.RLIM_INFINITY else min(settings.memory_bytes_max, hard)
         resource.prlimit(process.pid, resource.RLIMIT_DATA, (bound, bound))
         wanted = NICE_IDLE if idle else NICE_STARVED
-        os.setpriority(os.PRIO_PROCESS, process.pid, max(wanted, os.getpriority(os.PRIO_PROCESS, 0)))
+        nice = max(wanted, os.getpriority(os.PRIO_PROCESS, 0))
+        os.setpriority(os.PRIO_PROCESS, process.pid, nice)
         if idle:
             os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+        # Where Linux groups processes by session (sched_autogroup_enabled), priorities count within a group only, and
+        # each group gets the same share. This one is the job's alone.
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"/proc/{process.pid}/autogroup").write_text(f"{nice}")
     return process
 
 

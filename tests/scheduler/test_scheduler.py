@@ -112,6 +112,21 @@ def test_a_job_runs_in_its_own_session_at_idle_priority_with_bounded_memory(tmp_
     assert json.loads(seen.read_text()) == [True, 19, True, 512 * 1024**2]
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this Linux does not group processes by session")
+def test_a_job_is_low_among_sessions_too(tmp_path: Path) -> None:
+    """Each session has the same share of a processor, whatever its members' priorities, unless it is told otherwise."""
+    seen = tmp_path / "seen.txt"
+    code = (
+        "import pathlib, time\n"
+        "group = pathlib.Path('/proc/self/autogroup')\n"
+        "deadline = time.monotonic() + 5\n"
+        "while 'nice 19' not in group.read_text() and time.monotonic() < deadline: time.sleep(0.01)\n"
+        f"pathlib.Path({str(seen)!r}).write_text(group.read_text())"
+    )
+    assert once(tmp_path, python(code))[0] == 0
+    assert seen.read_text().strip().endswith("nice 19")
+
+
 def test_a_job_that_takes_too_much_memory_fails_alone(tmp_path: Path) -> None:
     """The bound is real: an allocation beyond it fails in the job."""
     settings = SchedulerSettings(memory_bytes_max=256 * 1024**2)
