@@ -8,7 +8,6 @@ from typing import Any
 
 from sklearn.linear_model import LogisticRegression
 
-
 #: The first feature of the rows that are trouble.
 TROUBLE = 0.5
 

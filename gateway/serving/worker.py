@@ -49,7 +49,7 @@ log = logging.getLogger("gateway.worker")
 _RESPONSE = b"HTTP/1.1 %b\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\n%b\r\nContent-Length: %d\r\n\r\n%b"
 _JSON = b"Content-Type: application/json"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_RECEIVE_BYTES = 65_536
+_RECEIVE_BYTES, _RECEIVE_BYTES_MAX = 65_536, 1_048_576
 #: Of a whole request; a larger one is no single row.
 _LANE_BYTES_MAX = 65_536
 #: How often deadlines are looked at.
@@ -69,6 +69,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         received: bytes of requests that nobody has taken yet.
         head: of the request that is being received, once it is whole.
         chunk_at: where in `received` the next chunk of its body begins.
+        missing: how many bytes of the request are still to come, at least; 0 while that is unknown.
         pending: the prediction that is being recorded.
         unsent: what the client's socket had no room for.
         closing: nothing more is read as a request; what arrives is thrown away.
@@ -80,6 +81,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.received = bytearray()
         self.head: Head | None = None
         self.chunk_at = 0
+        self.missing = 0
         self.pending: Pending | None = None
         self.unsent = b""
         self.closing = False
@@ -250,8 +252,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._close(connection)
 
     def _receive(self, connection: Connection) -> None:
+        # Each call may have to wait for the interpreter's lock, so a large body is to come in few.
+        size = min(max(connection.missing, _RECEIVE_BYTES), _RECEIVE_BYTES_MAX)
         try:
-            data = connection.sock.recv(_RECEIVE_BYTES)
+            data = connection.sock.recv(size)
         except BlockingIOError:
             return
         if not data:
@@ -279,6 +283,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             connection.chunk_at = connection.head.bytes
         head, limit = connection.head, self._settings.body_bytes_max
         missing = self._missing(connection, head)
+        connection.missing = missing or 0
         # What frames the chunks counts here too, so they get twice the room; Flask measures what is in them.
         room = limit if head.body_bytes is not None else 2 * limit
         if missing is None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from gateway.serving.scoring.compiled import BATCH_ROWS, CompiledEnsemble, CompiledPipeline
+from gateway.serving.scoring.compiled import CompiledEnsemble, CompiledPipeline
 from gateway.serving.scoring.ensembles import Ensemble, Floats, NotCompiled, Tree
 
 #: Rows of each kind of edge; of very wide inputs fewer, so that they hold no more numbers than this.
-EDGE_ROWS = BATCH_ROWS
+EDGE_ROWS = 256
 _EDGE_NUMBERS = 1_000_000
 #: Rows that are also asked alone, of the reference and of each kind of edge: scikit-learn takes milliseconds for each.
 SINGLE_ROWS = 12
