@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import threading
 import time
@@ -31,6 +32,8 @@ preload_app = False
 graceful_timeout = _settings.drain_seconds
 # A worker that does not answer its master for this long is killed; a long batch must not look like that.
 timeout = 120
+# A connection is a file descriptor, and logs, models and metrics need some, too.
+worker_connections = max(8, min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 64))
 # A client between two requests holds no thread, so its connection may stay open.
 keepalive = 75
 proc_name = "sentinelml-gateway"

@@ -140,6 +140,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         connection.data_ready = True
         self.nr_conns += 1
         self._hold(connection)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
 
     def handle(self, conn: Connection) -> Any:
         """Run one request through gunicorn's parser and Flask. In a thread."""
@@ -224,6 +226,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._held.discard(connection)
         with contextlib.suppress(KeyError, ValueError, OSError):
             self.poller.unregister(connection.sock)
+
+    def _make_room(self) -> None:
+        """End the connection that has been idle for longest: it must not keep another client out."""
+        idle = [held for held in self._held if held.is_idle]
+        if idle:
+            self._close(min(idle, key=lambda held: held.deadline))
 
     def _close(self, connection: Connection) -> None:
         self._release(connection)

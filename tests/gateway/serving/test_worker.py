@@ -15,7 +15,7 @@ import pytest
 
 from tests.logs import prediction_rows
 from tests.models import mixed_table, number_table, register_numbers
-from tests.running import Place, Running, gateway, gateway_metrics, request
+from tests.running import Place, Running, gateway, gateway_metrics, request, started, wait_for
 from tests.tools import wait_until
 
 ROW = {f"x{index}": 0.5 for index in range(5)}
@@ -262,6 +262,25 @@ def line_of(place: Place, answer: dict[str, Any]) -> dict[str, Any] | None:
     (row,) = [row for row in rows if row["request_id"] == answer["request_id"]]
     assert row["timestamp"] == answer["timestamp"]
     return {name: value for name, value in row.items() if name not in _OF_ITS_OWN}
+
+
+def test_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """With as many as a worker may have, each new one takes the place of the one that was idle for longest."""
+    place = Place(tmp_path, settings={"SENTINEL_GATEWAY_WORKERS": "1"})
+    register_numbers(place.registry, tmp_path / "in", rows=300)
+    few = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128));"
+        " os.execv(sys.executable, [sys.executable, '-m', 'gateway'])"
+    )
+    with started(place, "-c", few) as running, contextlib.ExitStack() as stack:
+        wait_for(running, place.gateway_port, "/ready")
+        idle = [stack.enter_context(connect(place)) for _ in range(200)]
+        assert request(place.gateway_port, "POST", "/predict", ROW).status == 200
+        newest = idle[-1]
+        newest.sendall(PREDICT)
+        assert Reader(newest).answer()[0] == 200
+        assert Reader(idle[0]).is_at_end()
+        assert running.output().count("Booting worker") == 1
 
 
 def test_a_stopping_worker_waits_for_no_idle_or_half_client(tmp_path: Path) -> None:
