@@ -15,7 +15,7 @@ from gateway.serving.models import Models, ServedModel
 from gateway.serving.prediction import predict
 from gateway.serving.problems import Problem
 from gateway.serving.v2 import metadata
-from gateway.serving.v2.infer_request import HEADER_LENGTH, read_request, relocated
+from gateway.serving.v2.infer_request import HEADER_LENGTH, InferRequest, read_request, relocated
 from gateway.serving.v2.infer_response import InferResponse
 from gateway.serving.validation import is_client_id
 from gateway.settings import GatewaySettings
@@ -52,10 +52,14 @@ def add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     @app.post("/v2/models/<name>/infer")
     @app.post("/v2/models/<name>/versions/<version>/infer")
     def v2_infer(name: str, version: str | None = None) -> Response:
-        served = g.served = (
-            models.pick(name, _client_id(None)) if version is None else models.find_version(name, version)
-        )
-        return _infer(served, read(request, settings.body_bytes_max, _media_types()))
+        served = g.served = _find(models, name, version)
+        body = read(request, settings.body_bytes_max, _media_types())
+        asked = read_request(served, body, request.headers.get(HEADER_LENGTH))
+        if version is None and (picked := models.pick(name, _client_id(asked.id))) is not served:
+            # In a split, the client's id decides, and it stands in the body; the other version has its own rules.
+            served = g.served = picked
+            asked = read_request(served, body, request.headers.get(HEADER_LENGTH))
+        return _infer(served, asked)
 
 
 def _find(models: Models, name: str, version: str | None) -> ServedModel:
@@ -90,8 +94,7 @@ def _media_types() -> tuple[str, ...]:
     return _MEDIA_TYPES if "Origin" in request.headers else (*_MEDIA_TYPES, "")
 
 
-def _infer(served: ServedModel, body: bytes) -> Response:
-    asked = read_request(served, body, request.headers.get(HEADER_LENGTH))
+def _infer(served: ServedModel, asked: InferRequest) -> Response:
     response = InferResponse(asked)
     try:
         prediction = predict(

@@ -225,6 +225,9 @@ def test_a_client_meets_one_version_throughout(split: tuple[Place, Running]) -> 
         for body in (ROW, {"instances": [ROW]}, ROW):
             answer = request(place.gateway_port, "POST", "/predict", body, {"X-Request-ID": client})
             met.setdefault(client, set()).add(answer.json["model_version"])
+        tensors = [{"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name, value in ROW.items()]
+        infer = request(place.gateway_port, "POST", "/v2/models/numbers/infer", {"id": client, "inputs": tensors})
+        met[client].add(infer.json["model_version"])
     assert all(len(versions) == 1 for versions in met.values())
     share = sum(versions == {"2"} for versions in met.values()) / len(met)
     assert 0.11 < share < 0.49
