@@ -73,6 +73,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         pending: the prediction that is being recorded.
         unsent: what the client's socket had no room for.
         closing: nothing more is read as a request; what arrives is thrown away.
+        closed: it is over.
         deadline: on the monotonic clock; what it is for depends on the rest.
     """
 
@@ -85,6 +86,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.pending: Pending | None = None
         self.unsent = b""
         self.closing = False
+        self.closed = False
         self.deadline = 0.0
 
     @property
@@ -130,6 +132,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # No descriptor is left, most likely: the client waits until one is.
+            log.error("a connection cannot be accepted: %s", error)
+            self._make_room()
             return
         # What a thread reads and sends (a chunked body, a long answer) must not hold it for ever either.
         patience = struct.pack("ll", int(self._settings.receive_seconds) or 1, 0)
@@ -234,6 +241,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._close(min(idle, key=lambda held: held.deadline))
 
     def _close(self, connection: Connection) -> None:
+        if connection.closed:
+            return
+        connection.closed = True
         self._release(connection)
         self._forget_received(connection)
         if connection.pending is not None:
@@ -244,6 +254,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _on_event(self, connection: Connection, _: socket.socket) -> None:
         """The client sent something, or has room for more of its answer."""
+        if connection not in self._held:
+            # Closed, or handed to a thread, by what happened earlier in this turn.
+            return
         if connection.unsent:
             self._guarded(self._send, connection, b"")
         else:
@@ -394,6 +407,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if connection.closing:
             self._linger(connection)
         elif connection.received:
+            connection.deadline = self._within(self._settings.receive_seconds)
             self._advance(connection)
 
     def _linger(self, connection: Connection) -> None:
