@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,11 @@ class PredictionEncoder:
 
     def _mixed(self, features: Sequence[Any]) -> bytes:
         """Features of which some are texts, as fields. What is wrapped as raw, msgspec writes as it stands."""
-        values: list[Any] = [_MISSING if value is None else value for value in features]
+        values: list[Any] = list(features)
         for index in self._texts:
-            if values[index] is not _MISSING:
+            if values[index] is not None:
                 values[index] = msgspec.Raw(self._text(values[index]))
-        return msgspec.json.encode(values)[1:-1]
+        return msgspec.json.encode([_MISSING if value is None else _raw_if_odd(value) for value in values])[1:-1]
 
     def _text(self, text: str) -> bytes:
         written = self._written.get(text)
@@ -125,4 +126,18 @@ class PredictionEncoder:
 def _numbers(values: Sequence[Any]) -> bytes:
     """Numbers and booleans as fields, each number in a shortest form that reads back as the same double."""
     fields = msgspec.json.encode(values)[1:-1]
-    return fields.replace(b"null", b"") if b"null" in fields else fields
+    if b"null" not in fields:
+        return fields
+    if fields.count(b"null") == sum(value is None for value in values):
+        return fields.replace(b"null", b"")
+    # JSON has no word for infinity and NaN, this log has: what is there must never look as if it were missing.
+    return b",".join(b"" if value is None else _finite_or_not(value) for value in values)
+
+
+def _raw_if_odd(value: Any) -> Any:
+    return msgspec.Raw(_finite_or_not(value)) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _finite_or_not(value: Any) -> bytes:
+    is_odd = isinstance(value, float) and not math.isfinite(value)
+    return repr(value).encode() if is_odd else msgspec.json.encode(value)

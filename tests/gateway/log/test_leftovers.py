@@ -21,9 +21,6 @@ from tests.gateway.log.rows import HEADER
 from tests.gateway.log.sealed import seal_all, sealed_entries, verified, write_segment
 from tests.running import ROOT
 
-#: Late enough for every file that a test makes now.
-LATER = time.time() + ABANDONED_SECONDS + 60
-
 #: Dies at a moment of the three operations that make temporary files.
 KILLED = """
 import os, signal, sys, time
@@ -43,6 +40,11 @@ if sys.argv[2] == "chain":
     Path.replace = die
     files.write_atomically(live / "manifests.jsonl", b"")
 """
+
+
+def later() -> float:
+    """Late enough for every file that a test has just made."""
+    return time.time() + ABANDONED_SECONDS + 60
 
 
 def temporary_files(live: Path) -> list[Path]:
@@ -67,7 +69,7 @@ def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path: Path, whe
     assert killed.returncode == -signal.SIGKILL
     assert len(temporary_files(live)) == 1
     assert seal_all(live, time.time()).leftovers_removed == 0, "it might be in use"
-    assert seal_all(live, LATER).leftovers_removed == 1
+    assert seal_all(live, later()).leftovers_removed == 1
     assert temporary_files(live) == []
 
 
@@ -76,9 +78,9 @@ def test_a_live_writers_temporary_file_survives_however_old_it_is(tmp_path: Path
     temporary = temporary_segment(tmp_path)
     with open(temporary) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert seal_all(tmp_path, LATER).leftovers_removed == 0
+        assert seal_all(tmp_path, later()).leftovers_removed == 0
         assert temporary.exists()
-    assert seal_all(tmp_path, LATER).leftovers_removed == 1
+    assert seal_all(tmp_path, later()).leftovers_removed == 1
 
 
 def test_a_creation_under_way_ends_well_beside_a_seal_that_takes_it_for_old(
@@ -88,7 +90,7 @@ def test_a_creation_under_way_ends_well_beside_a_seal_that_takes_it_for_old(
     rename = os.rename
 
     def seal_first(source: Path, target: Path) -> None:
-        assert seal_all(tmp_path, LATER).leftovers_removed == 0
+        assert seal_all(tmp_path, later()).leftovers_removed == 0
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", seal_first)
@@ -108,7 +110,7 @@ def test_no_row_is_ever_removed(tmp_path: Path) -> None:
     fifo = temporary_segment(tmp_path)
     fifo.unlink()
     os.mkfifo(fifo)
-    assert seal_all(tmp_path, LATER).leftovers_removed == 0
+    assert seal_all(tmp_path, later()).leftovers_removed == 0
     assert temporary_files(tmp_path) == sorted([*kept, fifo])
     assert [entry.rows for entry in sealed_entries(tmp_path)] == [3]
     assert verified(tmp_path).notes() == ["stray file"] * 5
@@ -126,10 +128,10 @@ def test_a_removal_that_fails_keeps_no_segment_from_being_sealed(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", refuse)
-        done = seal_all(tmp_path, LATER)
+        done = seal_all(tmp_path, later())
     assert (len(done.sealed), done.failures, done.leftovers_removed) == (1, (), 0)
     assert verified(tmp_path).notes() == ["stray file"]
-    assert seal_all(tmp_path, LATER).leftovers_removed == 1
+    assert seal_all(tmp_path, later()).leftovers_removed == 1
 
 
 def test_the_job_says_how_many(
@@ -155,7 +157,7 @@ def test_a_probe_whose_file_was_removed_says_what_it_would_have_said(
     write_all = probe.write_all
 
     def remove_then_write(*arguments: object) -> None:
-        assert seal_all(tmp_path, LATER).leftovers_removed == 1
+        assert seal_all(tmp_path, later()).leftovers_removed == 1
         write_all(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(probe, "write_all", remove_then_write)

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from gateway.serving.access import AccessLog
 from gateway.serving.framing import PlainPrediction
+from gateway.serving.guard import Guard
 from gateway.serving.lane import QUICK_SECONDS, Lane
 from gateway.serving.models import Serving, Split
+from gateway.settings import GatewaySettings
 
 
 def served(version: str, row: Any = (0.5,), row_seconds: float = 0.0) -> Any:
@@ -62,8 +65,8 @@ def test_what_only_one_version_could_answer_in_the_lane_is_left_to_flask_whichev
     first = served("1")
     serving = Serving("numbers", {"numbers": first}, {"numbers": Split(second, 0.5)})
     models: Any = SimpleNamespace(serving=serving)
-    lane = Lane(models, shadow=None)  # type: ignore[arg-type]
-    asked = PlainPrediction("/predict", None, "", keep_alive=True)
+    lane = Lane(models, Guard(GatewaySettings()), AccessLog("off", None), shadow=None)  # type: ignore[arg-type]
+    asked = PlainPrediction("/predict", None, "", "", keep_alive=True)
     assert {serving.pick(None, None) is first for _ in range(100)} == {True, False}
     assert [lane.take(asked, b"{}", None) for _ in range(100)] == [None] * 100
 
