@@ -45,6 +45,8 @@ class AccessLog:
     """
 
     def __init__(self, which: str, path: Path | None) -> None:
+        #: Whether answered requests are noted, too.
+        self.notes_answers = which == "all"
         self._which = which
         self._path = path
         self._waiting: deque[tuple[float, Asked, int, dict[str, Any]]] = deque(maxlen=WAITING_MAX)
@@ -61,8 +63,8 @@ class AccessLog:
         self._thread.start()
 
     def answered(self, asked: Asked, status: int, **more: Any) -> None:
-        """Note a request that got its answer."""
-        if self._which == "all":
+        """Note a request that got its answer, if `notes_answers`."""
+        if self.notes_answers:
             self._note(asked, status, more)
 
     def refused(self, asked: Asked, status: int, error_type: str) -> None:

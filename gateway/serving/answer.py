@@ -1,13 +1,21 @@
-"""The end of a prediction that Flask sees to: recorded, counted, answered, then handed to a shadow."""
+"""How Flask answers: a prediction recorded, counted, sent, then handed to a shadow; anything else as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 from flask import Response, current_app, g
 
+from gateway.serving.body import JSON_TYPE
 from gateway.serving.prediction import Prediction, record
 from gateway.serving.shadow import ShadowFeed
+
+
+def json_answer(document: Any, status: int = 200) -> Response:
+    """A response of our own JSON."""
+    return Response(msgspec.json.encode(document), status, mimetype=JSON_TYPE)
 
 
 def answer(prediction: Prediction, headers: Mapping[str, str]) -> Response:

@@ -8,7 +8,6 @@ import uuid
 import warnings
 from typing import Any
 
-import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
@@ -16,7 +15,7 @@ from gateway.clock import utc_text
 from gateway.registry import Registry
 from gateway.serving import api_docs, problems, refusals
 from gateway.serving.access import AccessLog, Asked
-from gateway.serving.answer import answer
+from gateway.serving.answer import answer, json_answer
 from gateway.serving.body import JSON_TYPE, parse_object, read
 from gateway.serving.guard import Guard
 from gateway.serving.lane import Lane
@@ -79,7 +78,7 @@ def _add_edges(app: Flask, guard: Guard, access: AccessLog) -> None:
 
     @app.after_request
     def note(response: Response) -> Response:
-        if response.status_code < 400:
+        if access.notes_answers and response.status_code < 400:
             facts = g.facts if "facts" in g else {"latency_ms": round((time.perf_counter() - g.started) * 1e3, 3)}
             access.answered(_asked(), response.status_code, **facts)
         return response
@@ -110,18 +109,18 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
 
     @app.get("/health")
     def health() -> Response:
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     @app.get("/ready")
     def ready() -> Response:
         reasons, failures = models.unready(), models.serving.failures
         status = "unready" if reasons else "ready"
-        return _json({"status": status, "reasons": reasons, "failures": failures}, 503 if reasons else 200)
+        return json_answer({"status": status, "reasons": reasons, "failures": failures}, 503 if reasons else 200)
 
     @app.get("/models")
     def list_models() -> Response:
         serving = models.serving
-        return _json(
+        return json_answer(
             {
                 "default_model": serving.default_model,
                 "models": [
@@ -135,11 +134,11 @@ def _add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     @app.get("/models/<name>")
     def show_model(name: str) -> Response:
         served = models.find(name)
-        return _json({**_description(served.model), **models.serving.beside(name)})
+        return json_answer({**_description(served.model), **models.serving.beside(name)})
 
     @app.get("/models/<name>/versions/<version>")
     def show_version(name: str, version: str) -> Response:
-        return _json(_description(models.find_version(name, version).model))
+        return json_answer(_description(models.find_version(name, version).model))
 
 
 def _predict(served: ServedModel, rows: list[Row], is_batch: bool) -> Response:
@@ -159,10 +158,10 @@ def _record_labels(served: ServedModel, labels: list[Label], is_list: bool) -> R
     record(served.labels, payloads)
     head = {"model_name": served.card.name, "received_at": g.timestamp}
     if is_list:
-        return _json({**head, "labels": len(labels)})
+        return json_answer({**head, "labels": len(labels)})
     (label,) = labels
     named = {"request_id": label.request_id} if label.request_id is not None else {"client_id": label.client_id}
-    return _json({**head, **named, "instance": label.instance})
+    return json_answer({**head, **named, "instance": label.instance})
 
 
 def _client_id() -> str | None:
@@ -226,7 +225,3 @@ def _add_error_handlers(app: Flask, access: AccessLog) -> None:
     def fail(error: Exception) -> Response:
         log.exception("request %s failed", g.request_id)
         return refuse(Problem(problems.INTERNAL, "the gateway failed; its log says more under this request_id"))
-
-
-def _json(document: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(document), status, mimetype="application/json")

@@ -115,7 +115,8 @@ class Lane:
     def answered(self, pending: Pending) -> None:
         """Count a prediction whose answer has left, and let the model's shadow score it, too."""
         pending.prediction.count()
-        self._access.answered(pending.asked, 200, **pending.prediction.facts())
+        if self._access.notes_answers:
+            self._access.answered(pending.asked, 200, **pending.prediction.facts())
         self._shadow.offer(pending.prediction)
 
     def refusal(self, problem: Problem, pending: Pending | None, path: str) -> tuple[dict[str, str], bytes]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from flask import Flask, Response, g, request
 
 from gateway.log.writer import LogUnavailable
 from gateway.serving import problems
-from gateway.serving.answer import answer
+from gateway.serving.answer import answer, json_answer
 from gateway.serving.body import JSON_TYPE, read
 from gateway.serving.models import Models, ServedModel
 from gateway.serving.prediction import predict
@@ -29,11 +28,11 @@ def add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     @app.get("/v2")
     @app.get("/v2/")
     def v2_server() -> Response:
-        return _json(metadata.server())
+        return json_answer(metadata.server())
 
     @app.get("/v2/health/live")
     def v2_live() -> Response:
-        return _json({"live": True})
+        return json_answer({"live": True})
 
     @app.get("/v2/health/ready")
     def v2_ready() -> Response:
@@ -42,7 +41,7 @@ def add_routes(app: Flask, models: Models, settings: GatewaySettings) -> None:
     @app.get("/v2/models/<name>")
     @app.get("/v2/models/<name>/versions/<version>")
     def v2_model(name: str, version: str | None = None) -> Response:
-        return _json(metadata.model(_find(models, name, version).card))
+        return json_answer(metadata.model(_find(models, name, version).card))
 
     @app.get("/v2/models/<name>/ready")
     @app.get("/v2/models/<name>/versions/<version>/ready")
@@ -82,8 +81,8 @@ def _unready(models: Models, name: str, version: str | None) -> list[str]:
 def _readiness(head: dict[str, Any], reasons: list[str]) -> Response:
     """An answer to a probe. As for /ready, "no" is an answer and no error: probes would raise the error rate."""
     if reasons:
-        return _json({**head, "ready": False, "error": "; ".join(reasons)}, 503)
-    return _json({**head, "ready": True})
+        return json_answer({**head, "ready": False, "error": "; ".join(reasons)}, 503)
+    return json_answer({**head, "ready": True})
 
 
 def _media_types() -> tuple[str, ...]:
@@ -114,7 +113,3 @@ def _infer(served: ServedModel, asked: InferRequest) -> Response:
 def _client_id(sent: str | None) -> str | None:
     """The request's id, else its X-Request-ID, whichever can be kept."""
     return next(filter(is_client_id, (sent or "", request.headers.get("X-Request-ID", ""))), None)
-
-
-def _json(document: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(document), status, mimetype=JSON_TYPE)
