@@ -106,9 +106,46 @@ class PredictionEncoder:
             instance,
             b"" if client_id is None else text_field(client_id).encode(),
             self._mixed(features) if self._texts else _numbers(features),
-            self._text(prediction) if isinstance(prediction, str) else _numbers((prediction,)),
+            self._answer(prediction),
             _numbers((confidence, *probabilities, latency_ms)),
         )
+
+    def encode_rows(
+        self,
+        request_id: str,
+        timestamp: str,
+        first_instance: int,
+        client_id: str | None,
+        rows: Sequence[Sequence[Any]],
+        predictions: Sequence[str | float],
+        confidences: Sequence[float] | None,
+        probabilities: Sequence[Sequence[float]] | None,
+        latency_ms: float,
+    ) -> list[bytes]:
+        """A payload per row, each as `encode` has it; the rows are numbered from `first_instance` on.
+
+        What is present and finite everywhere, as nearly all batches are, is written by two calls for all rows.
+        """
+        shares = [()] * len(rows) if probabilities is None else probabilities
+        figures = _figures(confidences, shares, latency_ms)
+        features = None if self._texts else _rows_of_numbers(rows)
+        if features is None or figures is None:
+            each = [None] * len(rows) if confidences is None else confidences
+            return [
+                self.encode(request_id, timestamp, instance, client_id, *fields, latency_ms)
+                for instance, fields in enumerate(zip(rows, predictions, each, shares, strict=True), first_instance)
+            ]
+        before = b"%b,%b," % (request_id.encode(), timestamp.encode())
+        client = b"" if client_id is None else text_field(client_id).encode()
+        return [
+            b"%b%d,%b,%b,%b,%b" % (before, instance, client, row, self._answer(prediction), figure)
+            for instance, (row, prediction, figure) in enumerate(
+                zip(features, predictions, figures, strict=True), first_instance
+            )
+        ]
+
+    def _answer(self, prediction: str | float) -> bytes:
+        return self._text(prediction) if isinstance(prediction, str) else _numbers((prediction,))
 
     def _mixed(self, features: Sequence[Any]) -> bytes:
         """Features of which some are texts, as fields. What is wrapped as raw, msgspec writes as it stands."""
@@ -132,6 +169,21 @@ def _numbers(values: Sequence[Any]) -> bytes:
         return fields.replace(b"null", b"")
     # JSON has no word for infinity and NaN, this log has: what is there must never look as if it were missing.
     return b",".join(b"" if value is None else _finite_or_not(value) for value in values)
+
+
+def _figures(
+    confidences: Sequence[float] | None, shares: Sequence[Sequence[float]], latency_ms: float
+) -> list[bytes] | None:
+    """Each row's fields from the confidence to the latency; None where one of them is not finite."""
+    if confidences is None:
+        return [_numbers((None, latency_ms))] * len(shares)
+    return _rows_of_numbers([(first, *more, latency_ms) for first, more in zip(confidences, shares, strict=True)])
+
+
+def _rows_of_numbers(rows: Sequence[Sequence[Any]]) -> list[bytes] | None:
+    """Each row's numbers and booleans as `_numbers` writes them; None unless all are present and finite."""
+    fields = msgspec.json.encode(rows)
+    return None if b"null" in fields else fields[2:-2].split(b"],[")
 
 
 def _raw_if_odd(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import sys
 import threading
@@ -70,6 +71,9 @@ def when_ready(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Say that the gateway lives, for as long as this worker does; begin the access log."""
     worker.wsgi.extensions["access"].start()
+    # Libraries and models stay for good: a collection need not look through them each time.
+    gc.collect()
+    gc.freeze()
     stop = threading.Event()
     worker.sentinel_stop = stop
 

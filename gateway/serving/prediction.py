@@ -171,23 +171,17 @@ def payloads_of(
     first_instance: int = 0,
 ) -> list[bytes]:
     """A line per row for the version's prediction log; `first_instance`: the first row's place in its batch."""
-    encode = encoder.encode
-    latency_ms = round(latency_ms, 3)
-    confidences, probabilities = answers.confidences, answers.probabilities
-    return [
-        encode(
-            request_id,
-            timestamp,
-            first_instance + index,
-            client_id,
-            row,
-            answers.recorded[index],
-            confidences[index] if confidences is not None else None,
-            probabilities[index] if probabilities is not None else (),
-            latency_ms,
-        )
-        for index, row in enumerate(rows)
-    ]
+    return encoder.encode_rows(
+        request_id,
+        timestamp,
+        first_instance,
+        client_id,
+        rows,
+        answers.recorded,
+        answers.confidences,
+        answers.probabilities,
+        round(latency_ms, 3),
+    )
 
 
 def _answer(card: ModelCard, answers: Answers, is_batch: bool, request_id: str, timestamp: str) -> dict[str, Any]:

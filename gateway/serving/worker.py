@@ -50,6 +50,7 @@ _RESPONSE = b"HTTP/1.1 %b\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\n%
 _JSON = b"Content-Type: application/json"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RECEIVE_BYTES, _RECEIVE_BYTES_MAX = 65_536, 1_048_576
+_LOW_WATER_MAX = 524_288
 #: Of a whole request; a larger one is no single row.
 _LANE_BYTES_MAX = 65_536
 #: How often deadlines are looked at.
@@ -70,6 +71,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         head: of the request that is being received, once it is whole.
         chunk_at: where in `received` the next chunk of its body begins.
         missing: how many bytes of the request are still to come, at least; 0 while that is unknown.
+        low_water: how many bytes the kernel collects before it says that some are there.
         pending: the prediction that is being recorded.
         unsent: what the client's socket had no room for.
         closing: nothing more is read as a request; what arrives is thrown away.
@@ -83,6 +85,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.head: Head | None = None
         self.chunk_at = 0
         self.missing = 0
+        self.low_water = 1
         self.pending: Pending | None = None
         self.unsent = b""
         self.closing = False
@@ -305,6 +308,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         head, limit = connection.head, self._settings.body_bytes_max
         missing = self._missing(connection, head)
         connection.missing = missing or 0
+        self._set_low_water(connection)
         # What frames the chunks counts here too, so they get twice the room; Flask measures what is in them.
         room = limit if head.body_bytes is not None else 2 * limit
         if missing is None:
@@ -315,6 +319,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._refuse(connection, Problem(problems.BUSY, "too much is being received at once"))
         elif head.expects_continue and len(connection.received) == head.bytes:
             connection.sock.send(_CONTINUE)
+
+    def _set_low_water(self, connection: Connection) -> None:
+        """Be woken once for much of a large body: whoever wakes has to wait for the interpreter's lock."""
+        wanted = min(connection.missing, _LOW_WATER_MAX) if connection.missing > _RECEIVE_BYTES else 1
+        if wanted != connection.low_water:
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+            connection.low_water = wanted
 
     @staticmethod
     def _missing(connection: Connection, head: Head) -> int | None:

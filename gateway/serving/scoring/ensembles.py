@@ -29,6 +29,8 @@ class Tree:
         is_categorical: splits by a set of categories; its threshold means nothing either.
         missing_left: whether a missing value goes left; None where no missing value gets here.
         value: shape (nodes, width), what a leaf adds to the answer: one number, or one per class.
+        walk: scikit-learn's own way to the leaves: rows of single precision, shape (n, features), to n nodes. None
+            where it is not to be asked for one tree.
     """
 
     left: NDArray[Any]
@@ -39,6 +41,7 @@ class Tree:
     is_categorical: NDArray[np.bool_]
     missing_left: NDArray[np.bool_] | None
     value: Floats
+    walk: Callable[[NDArray[np.float32]], NDArray[np.intp]] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,8 @@ def _chosen(raw: Floats, is_second: NDArray[np.bool_]) -> NDArray[Any]:
 
 def _boosted_tree(tree: Any, learning_rate: float) -> Tree:
     fitted = _tree(tree)
-    return replace(fitted, missing_left=None, value=fitted.value * learning_rate)
+    # Boosting finds the leaves of all trees without coming back to Python: asking them one by one is no faster.
+    return replace(fitted, missing_left=None, value=fitted.value * learning_rate, walk=None)
 
 
 def _tree(tree: Any) -> Tree:
@@ -171,6 +175,7 @@ def _tree(tree: Any) -> Tree:
         is_categorical=np.zeros(len(left), dtype=np.bool_),
         missing_left=tree.missing_go_to_left.astype(np.bool_),
         value=tree.value[:, 0, :],
+        walk=tree.apply,
     )
 
 

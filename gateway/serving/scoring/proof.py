@@ -1,8 +1,8 @@
 """The proof that a compiled ensemble answers as scikit-learn does: the same bits, or it is not used.
 
 Three parts: every node of the compiled trees is the one that was fitted; rows of the reference are answered equally,
-alone and as a batch; so are rows made from them that stand on thresholds, miss values, hold the largest numbers or
-levels that were never seen. Rows that scikit-learn refuses never reach the compiled form.
+alone, a few together and as a batch; so are rows made from them that stand on thresholds, miss values, hold the
+largest numbers or levels that were never seen. Rows that scikit-learn refuses never reach the compiled form.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.serving.scoring.compiled import CompiledEnsemble, CompiledPipeline
+from gateway.serving.scoring.compiled import BATCH_ROWS, CompiledEnsemble, CompiledPipeline
 from gateway.serving.scoring.ensembles import Ensemble, Floats, NotCompiled, Tree
 
 #: Rows of each kind of edge; of very wide inputs fewer, so that they hold no more numbers than this.
@@ -46,21 +46,30 @@ def require_equal(compiled: CompiledEnsemble, inputs: Any) -> None:
 def require_same_answers(
     compiled: CompiledEnsemble | CompiledPipeline, original: Any, inputs: Any, singles: int = SINGLE_ROWS
 ) -> None:
-    """Raise NotCompiled unless both answer the rows with the same bits, in batches and `singles` of them alone."""
-    for batch in _batches(inputs, compiled.batch_rows, singles):
-        if compiled.raw(batch) is None:
+    """Raise NotCompiled unless both answer the rows with the same bits: many, a few, and `singles` of them alone."""
+    for batch in _batches(inputs, singles):
+        parts = list(_parts(batch, compiled.few_rows))
+        if any(compiled.raw(part) is None for part in parts):
             raise NotCompiled("checked rows are of a kind that scikit-learn must answer itself")
         for ask in ("predict", "predict_proba"):
-            if hasattr(original, ask) and not _is_same(getattr(compiled, ask)(batch), getattr(original, ask)(batch)):
+            if not hasattr(original, ask):
+                continue
+            expected, answer = getattr(original, ask)(batch), getattr(compiled, ask)
+            few = np.concatenate([answer(part) for part in parts])
+            if not _is_same(answer(batch), expected) or not _is_same(few, expected):
                 raise NotCompiled(f"the compiled form differs from scikit-learn in {ask} of checked rows")
 
 
-def _batches(inputs: Any, batch_rows: int, singles: int) -> Iterator[Any]:
+def _batches(inputs: Any, singles: int) -> Iterator[Any]:
+    yield from _parts(inputs, BATCH_ROWS)
     rows = inputs.shape[0]
-    for start in range(0, rows, batch_rows):
-        yield inputs[start : start + batch_rows]
     for position in np.unique(np.linspace(0, rows - 1, singles).astype(int)).tolist():
         yield inputs[position : position + 1]
+
+
+def _parts(inputs: Any, rows: int) -> Iterator[Any]:
+    for start in range(0, inputs.shape[0], rows):
+        yield inputs[start : start + rows]
 
 
 def edge_rows(ensemble: Ensemble, rows: Floats) -> Iterator[Floats]:

@@ -43,3 +43,29 @@ def test_what_is_not_finite_never_looks_missing(odd: float) -> None:
     """The gateway lets none of it in; whoever writes it all the same finds it again."""
     assert fields(NUMBERS, (odd, None, True)) == [repr(odd), "", "true"]
     assert fields(MIXED, (odd, None, True, None)) == [repr(odd), "", "true", ""]
+
+
+NUMBER = st.one_of(st.floats(), st.none())
+
+
+@given(
+    st.sampled_from([NUMBERS, MIXED]),
+    st.lists(st.tuples(NUMBER, st.one_of(st.integers(-(2**53), 2**53), st.none()), st.booleans()), min_size=1),
+    st.lists(st.floats(), min_size=3, max_size=3),
+    st.booleans(),
+)
+def test_rows_together_are_written_as_each_alone(
+    features: tuple[Feature, ...], rows: list[tuple[object, ...]], shares: list[float], scored: bool
+) -> None:
+    encoder = PredictionEncoder(dataclasses.replace(card(), features=features))
+    rows = [(*row, "x,y" if row[2] else None)[: len(features)] for row in rows]
+    answers = ["1" if row[2] else 'odd "one"' for row in rows]
+    first, *others = shares
+    confidences, probabilities = ([first] * len(rows), [others] * len(rows)) if scored else (None, None)
+    together = encoder.encode_rows("id", "time", 7, "a,b", rows, answers, confidences, probabilities, 1.5)
+    own = (first, others) if scored else (None, ())
+    alone = [
+        encoder.encode("id", "time", 7 + at, "a,b", row, answer, own[0], own[1], 1.5)
+        for at, (row, answer) in enumerate(zip(rows, answers, strict=True))
+    ]
+    assert together == alone

@@ -33,7 +33,7 @@ from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
 from gateway.serving.scoring import SCIKIT_LEARN, Scorer, scorer_of
-from gateway.serving.scoring.compiled import BATCH_ROWS, CompiledEnsemble
+from gateway.serving.scoring.compiled import BATCH_ROWS, FEW_ROWS, CompiledEnsemble
 from gateway.serving.scoring.proof import edge_rows
 
 COMPILED = f"treelite {treelite.__version__}"
@@ -120,8 +120,8 @@ def compiled(estimator: Any, inputs: Any) -> Scorer:
 
 
 def assert_same_bits(scorer: Scorer, estimator: Any, inputs: Any) -> None:
-    """Both answer alike to the last bit, as one batch, and the first rows alone."""
-    for batch in (inputs, *(inputs[at : at + 1] for at in range(5))):
+    """Both answer alike to the last bit: as one batch, as the most that are few and one more, and the first alone."""
+    for batch in (inputs, inputs[:FEW_ROWS], inputs[: FEW_ROWS + 1], *(inputs[at : at + 1] for at in range(5))):
         for ask in ("predict", "predict_proba"):
             if hasattr(estimator, ask):
                 found, expected = getattr(scorer.estimator, ask)(batch), getattr(estimator, ask)(batch)
