@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
 import fcntl
 import os
@@ -51,6 +52,19 @@ INTERVAL_SECONDS_MAX = 30 * 86400.0
 #: The wall clock has jumped when it went this much further, or less far, than time did.
 JUMP_SECONDS = 1.0
 NICE_IDLE, NICE_STARVED = 19, 10
+#: Several threads of a job would take several processors from the requests. Arrow's pool goes by the first, too.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+#: How long a job runs at a time, in seconds: less than what waiting for the disk varies by.
+SLICE_SECONDS = 0.002
+#: How often it is looked at who needs the processors.
+LOOK_SECONDS = 1.0
+#: Others that use less than this, in processors, are nobody; and so many must be free for a job to be in no one's way.
+NOBODY, ROOM = 0.1, 1.75
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 Outcome = Literal["running", "ok", "failed", "busy", "timeout", "starved", "killed", "not started", "stopped"]
 
@@ -68,6 +82,12 @@ class SchedulerSettings:
     kill_after_seconds: float = setting(10.0, "how long a stopped job may take to clean up", minimum=0)
     starved_after_seconds: float = setting(
         120.0, "a job that waited this long for a processor is started again at nice 10", minimum=0.1
+    )
+    processor_share: float = setting(
+        0.1,
+        "part of a processor that a regular job gets while others need the processors; 1: it is not held back",
+        minimum=0.01,
+        maximum=1,
     )
     memory_bytes_max: int = setting(4 * 1024**3, "data memory of a job (RLIMIT_DATA)", minimum=64 * 1024**2)
 
@@ -246,10 +266,16 @@ class Scheduler:
             _say(job.name, f"cannot be started: {error}")
             return Ending("not started", os.EX_OSERR)
         deadline = time.monotonic() + self._settings.timeout_seconds
+        # A job that was asked for has somebody waiting. And none is held back until it is too late to end.
+        pacer = Pacer(process.pid, self._settings.processor_share if idle and job.every_seconds else 1.0)
+        paced_until = time.monotonic() + self._settings.timeout_seconds / 2
         cut: Ending | None = None
         while cut is None and not _has_ended(process):
             self._beat()
-            self._stopping.wait(POLL_SECONDS)
+            if time.monotonic() < paced_until:
+                pacer.pass_time(POLL_SECONDS)
+            else:
+                self._stopping.wait(POLL_SECONDS)
             if self._stopping.is_set():
                 cut = Ending("stopped", 0)
             elif time.monotonic() > deadline:
@@ -326,12 +352,19 @@ class Timetable:
 def start(job: Job, idle: bool, settings: SchedulerSettings) -> subprocess.Popen[bytes]:
     """Start `job` in its own session, at idle priority or at nice 10, its memory bounded. Raises OSError.
 
-    Priority and limit are set from outside: what runs between fork and exec in the child could deadlock, and
-    an interpreter needs far longer to start its first thread. The disk follows, because Linux gives a process
-    of the idle class idle I/O too.
+    Priority and limit are set from outside: the less runs between fork and exec the better, and an interpreter
+    needs far longer to start its first thread. The disk follows, because Linux gives a process of the idle class
+    idle I/O too.
     """
-    environment = os.environ | {"SENTINEL_DRIFT_INTERVAL_SECONDS": f"{settings.interval_seconds:g}"}
-    process = subprocess.Popen(job.command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
+    environment = os.environ | ONE_THREAD | {"SENTINEL_DRIFT_INTERVAL_SECONDS": f"{settings.interval_seconds:g}"}
+    process = subprocess.Popen(
+        job.command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        env=environment,
+        # One system call. This process has one thread, so no lock of another one can be held for ever in the child.
+        preexec_fn=continue_when_orphaned,
+    )
     # It may be over already, or the host may forbid a step; a job at a higher priority is better than none.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_DATA)
@@ -347,6 +380,102 @@ def start(job: Job, idle: bool, settings: SchedulerSettings) -> subprocess.Popen
         with contextlib.suppress(FileNotFoundError):
             Path(f"/proc/{process.pid}/autogroup").write_text(f"{nice}")
     return process
+
+
+def continue_when_orphaned() -> None:
+    """Have this process continued when the one that paces it dies, however that dies. For a child, before it execs."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
+
+
+class Pacer:
+    """Lets one process have `share` of a processor while others need the processors, and all it gets otherwise.
+
+    Idle priority is not enough (docs/decisions/008): the kernel is late to notice that a thread waits behind another
+    while elsewhere the job runs. So the job is stopped most of the time: what it takes from a request is a slice.
+
+    Args:
+        pid: a child that called `continue_when_orphaned`, not reaped before the last call here.
+        share: part of one processor, 0 to 1; at 1 it is never stopped.
+        used: seconds of processor time that all and that the process itself have used so far. Raises OSError
+            when that cannot be told; then it is not held back.
+        processors: how many there are.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        share: float,
+        used: Callable[[int], tuple[float, float]] | None = None,
+        processors: int | None = None,
+    ) -> None:
+        self._pid = pid
+        self._share = share
+        self._used = used or used_seconds
+        self._processors = processors or os.cpu_count() or 1
+        self._looked_at = time.monotonic()
+        self._before = self._look()
+        # Until the first look is over nobody knows: the careful way.
+        self.holds_back = share < 1 and self._before is not None
+
+    def pass_time(self, seconds: float) -> None:
+        """Return after about that time, with the process running."""
+        self._decide()
+        end = time.monotonic() + seconds
+        while self.holds_back and time.monotonic() < end:
+            before = ran_seconds(self._pid)
+            time.sleep(SLICE_SECONDS)
+            # What it did not get, since others had the processors, is not taken from it a second time.
+            ran = ran_seconds(self._pid) - before
+            if ran > SLICE_SECONDS / 4:
+                self._pause(ran * (1 - self._share) / self._share)
+        time.sleep(max(0.0, end - time.monotonic()))
+
+    def _pause(self, seconds: float) -> None:
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGSTOP)
+            time.sleep(seconds)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGCONT)
+
+    def _decide(self) -> None:
+        now = time.monotonic()
+        if self._share >= 1 or now - self._looked_at < LOOK_SECONDS:
+            return
+        seconds, self._looked_at = now - self._looked_at, now
+        before, self._before = self._before, self._look()
+        if before is None or self._before is None:
+            self.holds_back = False
+            return
+        everybody, own = (later - earlier for later, earlier in zip(self._before, before, strict=True))
+        others = (everybody - own) / seconds
+        self.holds_back = others > NOBODY and self._processors - others < ROOM
+
+    def _look(self) -> tuple[float, float] | None:
+        try:
+            return self._used(self._pid)
+        except (OSError, ValueError, IndexError):
+            return None
+
+
+def ran_seconds(pid: int) -> float:
+    """Processor time of a process's threads, to the nanosecond; 0.0 when that cannot be told."""
+    try:
+        found = [thread.joinpath("schedstat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+        return sum(int(text.split()[0]) for text in found) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def used_seconds(pid: int) -> tuple[float, float]:
+    """Seconds of processor time used by all and by one process. Raises OSError, ValueError or IndexError."""
+    with Path("/proc/stat").open() as lines:
+        user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, lines.readline().split()[1:])
+    # The name, in brackets, may hold anything.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = sum(map(int, fields[11:15]))
+    return (user + nice + system + irq + softirq) / _TICKS, own / _TICKS
 
 
 def stop_group(process: subprocess.Popen[bytes], kill_after_seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
+
+# The tests themselves keep the processors busy: jobs would be held back for as long as a test has patience.
+os.environ["SENTINEL_SCHEDULER_PROCESSOR_SHARE"] = "1"
 
 
 @pytest.fixture(scope="session")
