@@ -14,6 +14,7 @@ from exporter.app import create_app
 from exporter.server import Server
 from exporter.settings import ExporterSettings
 from gateway.settings import InvalidSettings, Paths, load
+from gateway.tokens import InvalidTokens, read_tokens
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         paths, settings = load(Paths, ExporterSettings)
-    except InvalidSettings as error:
+        if settings.tokens_file is not None:
+            read_tokens(settings.tokens_file)
+    except (InvalidSettings, InvalidTokens) as error:
         print(error, file=sys.stderr)
         return 2
     fault = why_not_free(settings.host, settings.port)

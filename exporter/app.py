@@ -18,6 +18,7 @@ from exporter.collector import exposition
 from exporter.settings import ExporterSettings
 from exporter.sources import ModelState, Sources
 from gateway.settings import Paths
+from gateway.tokens import Tokens
 
 #: Our own pages: one stylesheet and one script of ours, nothing else, and no other page may frame them.
 PAGE_POLICY = (
@@ -34,19 +35,35 @@ REPORT_POLICY = (
 
 
 def create_app(paths: Paths, settings: ExporterSettings, clock: Callable[[], float]) -> Flask:
-    """The application. `clock` gives seconds since the epoch; it dates pages and requests, never metrics."""
+    """The application. `clock` gives seconds since the epoch; it dates pages and requests, never metrics.
+
+    Raises:
+        InvalidTokens: the token file cannot be used.
+    """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = run_now.BODY_BYTES_MAX
     app.jinja_env.filters["moment"] = library.moment_text
     app.jinja_env.globals["report_url"] = _report_url
     sources = Sources(paths)
+    tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
+    _add_guard(app, tokens)
     _add_metrics(app, sources)
     _add_library(app, sources, settings, paths, clock)
     _add_reports(app, paths)
     _add_api(app, sources)
-    _add_run_now(app, sources, paths, clock)
+    _add_run_now(app, sources, paths, clock, has_tokens=tokens is not None)
     _add_edges(app)
     return app
+
+
+def _add_guard(app: Flask, tokens: Tokens | None) -> None:
+    @app.before_request
+    def admit() -> None:
+        # Deny by default, also what does not exist. Life alone is no secret.
+        if tokens is None or request.endpoint == "health":
+            return
+        if tokens.owner(request.headers.get("Authorization", "")) is None:
+            raise problems.Refused(HTTPStatus.UNAUTHORIZED, "send a valid token as 'Authorization: Bearer <token>'")
 
 
 def _add_metrics(app: Flask, sources: Sources) -> None:
@@ -133,10 +150,10 @@ def _add_api(app: Flask, sources: Sources) -> None:
         return latest(_drift_part)
 
 
-def _add_run_now(app: Flask, sources: Sources, paths: Paths, clock: Callable[[], float]) -> None:
+def _add_run_now(app: Flask, sources: Sources, paths: Paths, clock: Callable[[], float], *, has_tokens: bool) -> None:
     @app.post("/monitoring/run")
     def monitoring_run() -> Response:
-        wanted = run_now.read_request(request)
+        wanted = run_now.read_request(request, is_known=has_tokens)
         serving = {model.model_name for model in sources.models() if model.serving}
         if wanted.model_name is not None and wanted.model_name not in serving:
             known = ", ".join(sorted(serving)) or "none"

@@ -7,6 +7,8 @@ from http import HTTPStatus
 import msgspec
 from flask import Response
 
+from gateway.tokens import CHALLENGES
+
 
 class Refused(Exception):
     """A request is refused: `status` is the HTTP status, the text says why and what would be accepted."""
@@ -20,4 +22,8 @@ class Refused(Exception):
 def problem(status: HTTPStatus, detail: str) -> Response:
     """The answer to a refused request."""
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return Response(msgspec.json.encode(body), status=status.value, content_type="application/problem+json")
+    response = Response(msgspec.json.encode(body), status=status.value, content_type="application/problem+json")
+    if status is HTTPStatus.UNAUTHORIZED:
+        for challenge in CHALLENGES:
+            response.headers.add("WWW-Authenticate", challenge)
+    return response

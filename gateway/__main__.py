@@ -7,8 +7,8 @@ import os
 import sys
 from typing import NoReturn
 
-from gateway.serving.tokens import InvalidTokens, read_tokens
 from gateway.settings import GatewaySettings, InvalidSettings, Paths, load
+from gateway.tokens import InvalidTokens, read_tokens
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -124,7 +124,7 @@ class GatewaySettings:
         30.0, "how long a client may take to send one request, or to take its answer", minimum=1, maximum=3600
     )
     tokens_file: Path | None = setting(
-        None, "file of '<name> <token>' lines: without one of these bearer tokens only /health answers"
+        None, "file of '<name> <token>' lines: without one of these tokens only /health answers"
     )
     requests_per_second_max: float = setting(
         0.0, "requests a second that each token may make of each worker; 0 for no limit", minimum=0

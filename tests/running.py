@@ -178,7 +178,8 @@ def request(
             sent.setdefault("Content-Type", "application/json")
         connection.request(method, path, body, sent)
         response = connection.getresponse()
-        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        received = {name.lower(): ", ".join(response.headers.get_all(name) or ()) for name in response.headers}
+        return Answer(response.status, received, response.read())
     finally:
         connection.close()
 

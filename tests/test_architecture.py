@@ -21,6 +21,7 @@ CONTRACTS = (
     "gateway.metrics_folder",
     "gateway.registry",
     "gateway.settings",
+    "gateway.tokens",
     "drift_engine.results",
     "drift_engine.run_requests",
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.serving import problems
 from gateway.serving.problems import Problem
-from gateway.serving.tokens import Allowance, Tokens
 from gateway.settings import GatewaySettings
+from gateway.tokens import Allowance, Tokens
 
 
 class Guard:

@@ -119,7 +119,7 @@ class Lane:
             self._access.answered(pending.asked, 200, **pending.prediction.facts())
         self._shadow.offer(pending.prediction)
 
-    def refusal(self, problem: Problem, pending: Pending | None, path: str) -> tuple[dict[str, str], bytes]:
+    def refusal(self, problem: Problem, pending: Pending | None, path: str) -> tuple[list[tuple[str, str]], bytes]:
         """Headers and body of a refusal, which is counted and logged.
 
         `pending`: what it is for, if that is known; `path`: what was asked for, as far as that has come.

@@ -81,7 +81,8 @@ def document(serving: Serving, settings: GatewaySettings) -> dict[str, Any]:
         spec.components.response(f"Refused{status}", _refused(status, _OF_BODIES))
     if settings.tokens_file is not None:
         spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
-        spec.options["security"] = [{"token": []}]
+        spec.components.security_scheme("password", {"type": "http", "scheme": "basic"})
+        spec.options["security"] = [{"token": []}, {"password": []}]
     _add_status_paths(spec, serving)
     default = serving.models.get(serving.default_model or "")
     if default is not None:

@@ -8,6 +8,7 @@ from gateway.serving.access import AccessLog, Asked
 from gateway.serving.metrics import count_error
 from gateway.serving.problems import Problem
 from gateway.serving.v2.errors import error_body, is_v2
+from gateway.tokens import CHALLENGES
 
 
 def note(problem: Problem, access: AccessLog, asked: Asked, card: ModelCard | None) -> None:
@@ -17,13 +18,13 @@ def note(problem: Problem, access: AccessLog, asked: Asked, card: ModelCard | No
     access.refused(asked, problem.kind.status, problem.kind.name)
 
 
-def response(problem: Problem, request_id: str, path: str) -> tuple[dict[str, str], bytes]:
+def response(problem: Problem, request_id: str, path: str) -> tuple[list[tuple[str, str]], bytes]:
     """Headers, beside those that every answer has, and body of a refusal, in the form that is spoken at that path."""
-    more = {}
+    more = []
     if problem.kind.status in (429, 503):
-        more["Retry-After"] = "1"
+        more.append(("Retry-After", "1"))
     if problem.kind is problems.UNAUTHORIZED:
-        more["WWW-Authenticate"] = "Bearer"
+        more += [("WWW-Authenticate", challenge) for challenge in CHALLENGES]
     if is_v2(path):
-        return {"Content-Type": "application/json", **more}, error_body(problem, request_id)
-    return {"Content-Type": "application/problem+json", **more}, problem.body(request_id)
+        return [("Content-Type", "application/json"), *more], error_body(problem, request_id)
+    return [("Content-Type", "application/problem+json"), *more], problem.body(request_id)

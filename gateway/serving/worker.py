@@ -388,7 +388,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """A refusal as it is sent. In any thread."""
         headers, body = self._lane.refusal(problem, pending, path)
         status = f"{problem.kind.status} {problem.kind.title}".encode()
-        lines = "\r\n".join(f"{name}: {value}" for name, value in headers.items()).encode()
+        lines = "\r\n".join(f"{name}: {value}" for name, value in headers).encode()
         return self._response(goes_on, status, lines, body)
 
     def _response(self, goes_on: bytes, status: bytes, headers: bytes, body: bytes) -> bytes:

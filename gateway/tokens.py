@@ -1,4 +1,7 @@
-"""Who may ask: bearer tokens from a file, each with a name that may be shown.
+"""Who may ask: tokens from a file, each with a name that may be shown, for the gateway and for the exporter.
+
+They come as `Authorization: Bearer <token>`, or as the password of `Authorization: Basic`, which is how a browser
+asks a person for one; the user name then does not matter.
 
 One `<name> <token>` a line; empty lines and lines that begin with `#` do not count. A name may stand twice, so
 that the next token is valid beside the last one while clients change over. Only hashes are kept in memory.
@@ -6,6 +9,8 @@ that the next token is valid beside the last one while clients change over. Only
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 import logging
@@ -20,7 +25,10 @@ log = logging.getLogger("gateway.tokens")
 #: How long a change of the file may take to be seen.
 KEPT_SECONDS = 1.0
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,63})[ \t]+(?P<token>[A-Za-z0-9._~+/-]{16,512}={0,2})")
-_CREDENTIALS = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/-]{16,512}={0,2})")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,512}={0,2}")
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z]+) +(?P<value>[A-Za-z0-9._~+/-]{1,4096}={0,2})")
+#: How a refusal says what would be accepted: headers WWW-Authenticate (RFC 9110, 11.6.1), for browsers one for each.
+CHALLENGES = ("Bearer", 'Basic realm="SentinelML: a token is the password"')
 
 
 class InvalidTokens(Exception):
@@ -47,10 +55,10 @@ class Tokens:
     def owner(self, authorization: str) -> str | None:
         """The name of the token in an Authorization header; None when it may not pass."""
         self._look()
-        credentials = _CREDENTIALS.fullmatch(authorization)
-        if credentials is None:
+        token = _token_in(authorization)
+        if token is None:
             return None
-        digest = hashlib.sha256(credentials[1].encode()).digest()
+        digest = hashlib.sha256(token.encode()).digest()
         owner = None
         # All of them, each in constant time: how long it takes says nothing about any.
         for name, known in self._known:
@@ -95,6 +103,24 @@ def read_tokens(path: Path) -> tuple[tuple[str, bytes], ...]:
     if not found:
         raise InvalidTokens(f"{path}: holds no token")
     return tuple(found)
+
+
+def _token_in(authorization: str) -> str | None:
+    credentials = _CREDENTIALS.fullmatch(authorization)
+    if credentials is None:
+        return None
+    token = credentials["value"]
+    match credentials["scheme"].lower():
+        case "bearer":
+            pass
+        case "basic":
+            try:
+                token = base64.b64decode(token, validate=True).partition(b":")[2].decode("ascii")
+            except (binascii.Error, UnicodeDecodeError):
+                return None
+        case _:
+            return None
+    return token if _TOKEN.fullmatch(token) else None
 
 
 def _mark(path: Path) -> object:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 
-from gateway.serving.tokens import Allowance, InvalidTokens, Tokens, read_tokens
+from gateway.tokens import Allowance, InvalidTokens, Tokens, read_tokens
 
 FIRST, SECOND = "first-token-of-16", "second-token-of-16=="
 
@@ -34,9 +35,16 @@ def path(tmp_path: Path) -> Path:
     return write(tmp_path / "tokens", "# who may ask", "", f"web {FIRST}")
 
 
-@pytest.mark.parametrize("sent", [f"Bearer {FIRST}", f"bearer {FIRST}", f"BEARER  {FIRST}"])
+def basic(text: str) -> str:
+    """Credentials as a browser sends them."""
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "sent", [f"Bearer {FIRST}", f"bearer {FIRST}", f"BEARER  {FIRST}", basic(f":{FIRST}"), basic(f"anybody:{FIRST}")]
+)
 def test_a_token_has_its_owner(path: Path, sent: str) -> None:
-    """The scheme is case-insensitive (RFC 9110)."""
+    """The scheme is case-insensitive (RFC 9110). As a password, beside any user name, a token is one too."""
     assert Tokens(path).owner(sent) == "web"
 
 
@@ -49,6 +57,10 @@ def test_a_token_has_its_owner(path: Path, sent: str) -> None:
         f"Bearer {FIRST}x",
         f"Bearer {FIRST[:-1]}",
         f"Basic {FIRST}",
+        "Basic ====",
+        basic(FIRST),
+        basic(f"{FIRST}:"),
+        basic("web:\xff" + FIRST),
         f"Bearer {FIRST} more",
         "Bearer web",
     ],
