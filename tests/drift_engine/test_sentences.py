@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from drift_engine import report, sentences, window
-from drift_engine.checks import Rule, check_column
+from drift_engine.checks import check_column
+from drift_engine.findings import rule_of
 from drift_engine.sentences import describe
+from drift_engine.settings import DriftSettings
 from drift_engine.summaries import Summary, reference_cuts, summarise_levels, summarise_number
 from drift_engine.table import NumberColumn, TextColumn
 
@@ -26,8 +28,8 @@ def said(reference: NumberColumn | TextColumn, current: NumberColumn | TextColum
     else:
         assert isinstance(current, TextColumn)
         cuts, before, now = None, summarise_levels(reference), summarise_levels(current)
-    shape, missing, novel = check_column(before, now, Rule(0.01, 0.02, 50))
-    return describe((shape.check, missing, novel), before, now, cuts)
+    _, checks = check_column(before, now, rule_of("amount", 0.01, DriftSettings()))
+    return describe(checks, before, now, cuts)
 
 
 def levels(**counts: int) -> TextColumn:
