@@ -54,7 +54,8 @@ class Continuous:
         absent, absent_now = rng.binomial(reference, self.missing), rng.binomial(window, self.missing)
         present, present_now = reference - absent, window - absent_now
         zeros, zeros_now = rng.binomial(present, self.mass), rng.binomial(present_now, self.mass)
-        deciles = np.quantile(np.arange(1, present + 1), np.arange(1, BINS) / BINS, method="inverted_cdf")
+        cuts = np.quantile(np.arange(1, present + 1), np.arange(1, BINS) / BINS, method="inverted_cdf")
+        deciles = cuts.astype(np.int64)
         ranks = np.unique(deciles[deciles > zeros]) - zeros
         others = present - zeros
         counts = np.diff(ranks, prepend=0, append=others)

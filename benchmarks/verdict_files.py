@@ -75,7 +75,7 @@ def pairs(find: Find) -> dict[str, KnownPair]:
         "fdh, days 60-89 against 0-13": KnownPair("fdh", cards.loc[60:89], cards.loc[0:13], frozenset(counters)),
         "fdh, days 60-89 against 120-149 (clean)": KnownPair("fdh", cards.loc[60:89], cards.loc[120:149], frozenset()),
         "ulb, day 1 against day 2, legitimate": KnownPair(
-            "ulb", ulb.loc[0], ulb.loc[1], frozenset({"V3", "V1", "V28", "V15", "V5", "V25"})
+            "ulb", ulb[ulb.index == 0], ulb[ulb.index == 1], frozenset({"V3", "V1", "V28", "V15", "V5", "V25"})
         ),
     }
 

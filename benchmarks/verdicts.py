@@ -97,7 +97,7 @@ def false_alarms(seed: int, windows: int) -> tuple[Rows, list[str]]:
 
 
 def evidently_alarms(seed: int, windows: int) -> Rows:
-    """Evidently's defaults on the mixed columns: how many columns they flag, and in how many runs one, or half of all."""
+    """Evidently's defaults on the mixed columns: the share of columns flagged, of runs with one, with half of them."""
     kinds = [KINDS[name] for name in MIXED]
     rows = []
     for reference in REFERENCES:
