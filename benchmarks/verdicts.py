@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tables["power"] = power(options.seed, options.power_windows)
         else:
             tables["files"] = verdict_files.measure(options.data, options.splits, options.seed, _progress)
-    for name, rows in tables.items():
-        print(f"\n{name}\n\n{report.markdown(rows)}")
+        name = next(reversed(tables))
+        print(f"\n{name}\n\n{report.markdown(tables[name])}", flush=True)
     every = [{"table": name, **row} for name, rows in tables.items() for row in rows]
     report.write("verdicts", facts, every, faults)
     for fault in faults:
