@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift labels verify seal test check lint bench bench-interference bench-faults bench-logs models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
+.PHONY: help run demo register drift labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -59,6 +59,9 @@ bench-interference: $(DEV) ## Measure what a drift run on 1,000,000 rows costs t
 bench-logs: $(DEV) ## Measure sealing, verifying and reading of large logs (about ten minutes)
 	@$(BIN)/python -m benchmarks.log
 	@$(BIN)/python -m benchmarks.read
+
+bench-verdicts: $(DEV) ## Measure false alarms and power of the drift verdicts, Evidently's beside (about 15 minutes) [ARGS="--parts power"]
+	@$(BIN)/python -m benchmarks.verdicts $(ARGS)
 
 bench-faults: $(DEV) ## Kill workers and masters, cut the power, measure what the log costs (about half an hour) [ARGS="masters --masters 5"]
 	@$(BIN)/python -m benchmarks.faults $(ARGS)

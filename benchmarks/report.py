@@ -65,6 +65,18 @@ def publish(
         print(f"\n{markdown(targets)}\n")
     for note in notes:
         print(f"- {note}")
+    write(name, facts, rows, notes, targets)
+
+
+def write(
+    name: str,
+    facts: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    notes: Sequence[str],
+    targets: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Write `.cache/bench/<name>.json`."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     document = {"machine": facts, "rows": list(rows), "targets": list(targets), "notes": list(notes)}
     path.write_text(json.dumps(document, indent=2) + "\n")

@@ -1,8 +1,9 @@
-"""The three questions asked of every column: has its shape moved, its missing values, has it shown novel values?
+"""The questions asked of every column: has its shape moved, its location, its spread, its missing values, has it
+shown novel values?
 
 Each is answered by observed / allowed, where `allowed` is what chance explains at this number of rows and at the
-share of the run's false-alarm budget that the column got. Shape takes 60 % of it, missing and novel 20 % each.
-Everything is computed from counts. How often the rule errs, and what it finds: docs/verdicts.md.
+question's part of the column's share of the run's false-alarm budget (`Rule`). Everything is computed from counts.
+How often the rule errs, what it finds, and where its constants come from: docs/verdicts.md.
 """
 
 from __future__ import annotations
@@ -14,24 +15,45 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, gammaln
 
+from drift_engine.rank_checks import LOCATION_METHOD, SPREAD_METHOD, check_location, check_spread
 from drift_engine.results.schema import Check
 from drift_engine.summaries import Counts, LevelSummary, NumberSummary, Summary
 
-SHAPE_SHARE, MISSING_SHARE, NOVEL_SHARE = 0.6, 0.2, 0.2
 #: Cells that chance fills with fewer rows than this are pooled: below it the chi-square approximation fails.
 EXPECTED_MIN = 5.0
-#: A share of missing values must move by more than one percentage point, novel values must be more than 0.5 %.
-MISSING_FLOOR = 0.01
-NOVEL_FLOOR = 0.005
+#: Each step of the fixed point of `_allowed_beyond` at least halves its error.
+_FIXED_POINT_STEPS = 40
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How one column is judged: its part `alpha` of the run's budget, the PSI floor, the fewest rows for a shape."""
+    """How one column is judged; the values come from the settings, under the same names.
+
+    Attributes:
+        alpha: the column's part of the run's false-alarm budget.
+        minimum_rows: fewest values, on either side, that a shape, a location and a spread are judged on.
+        psi_floor, location_floor, spread_floor, missing_floor, novel_floor: effects up to these count as none, however
+            many rows there are, each in the unit of its check's score.
+        location_share, spread_share, missing_share, novel_share: parts of `alpha`; the shape has the rest. A category
+            has no location and no spread: their parts are its shape's.
+    """
 
     alpha: float
     psi_floor: float
     minimum_rows: int
+    location_floor: float
+    spread_floor: float
+    missing_floor: float
+    novel_floor: float
+    location_share: float
+    spread_share: float
+    missing_share: float
+    novel_share: float
+
+    def shape_alpha(self, ordered: bool) -> float:
+        """What is left for the shape of a number (`ordered`) or of a category."""
+        directed = self.location_share + self.spread_share if ordered else 0.0
+        return self.alpha * (1 - directed - self.missing_share - self.novel_share)
 
 
 @dataclass(frozen=True)
@@ -42,28 +64,30 @@ class Shape:
     excess: float | None
 
 
-def check_column(reference: Summary, window: Summary, rule: Rule) -> tuple[Shape, Check, Check]:
-    """Shape, missing and novel check of one column; both summaries are of the same kind."""
-    return (
-        check_shape(reference, window, rule),
-        check_missing(reference, window, rule.alpha * MISSING_SHARE),
-        check_novel(reference, window, rule.alpha * NOVEL_SHARE),
-    )
+def check_column(reference: Summary, window: Summary, rule: Rule) -> tuple[Shape, tuple[Check, ...]]:
+    """All checks of one column, the shape's first; both summaries are of the same kind."""
+    shape = check_shape(reference, window, rule)
+    checks = [shape.check]
+    if isinstance(reference, NumberSummary):
+        assert isinstance(window, NumberSummary)
+        checks += _check_ranks(reference, window, rule)
+    checks.append(check_missing(reference, window, rule.alpha * rule.missing_share, rule.missing_floor))
+    checks.append(check_novel(reference, window, rule.alpha * rule.novel_share, rule.novel_floor))
+    return shape, tuple(checks)
 
 
 def check_shape(reference: Summary, window: Summary, rule: Rule) -> Shape:
     """PSI of the pooled counts against the chi-square quantile that chance allows, or the floor."""
     n, m = reference.present, window.present
-    for rows, of in ((m, "window"), (n, "reference")):
-        if rows < rule.minimum_rows:
-            return _no_shape(f"{rows} values in the {of}, {rule.minimum_rows} needed")
+    if reason := _too_few(reference, window, rule):
+        return _no_shape(reason)
     c, d = _pooled(reference, window)
     bins = len(c)
     if bins < 2:
         return _no_shape("the reference has one value, or only rare ones: there is no shape to compare")
-    scale = 1 / n + 1 / m
+    scale, alpha = 1 / n + 1 / m, rule.shape_alpha(isinstance(reference, NumberSummary))
     score = psi(c, d)
-    allowed = max(rule.psi_floor, scale * float(chdtri(bins - 1, SHAPE_SHARE * rule.alpha)))
+    allowed = max(rule.psi_floor, scale * float(chdtri(bins - 1, alpha)))
     check = Check("shape", "psi", score, allowed, score / allowed, score > allowed)
     return Shape(check, max(0.0, score - scale * (bins - 1)))
 
@@ -79,8 +103,8 @@ def psi(reference: Counts, window: Counts) -> float:
     return float(np.sum((p - q) * np.log(p / q)))
 
 
-def check_missing(reference: Summary, window: Summary, alpha: float) -> Check:
-    """Did the share of missing values move by more than a percentage point and by more than chance allows?
+def check_missing(reference: Summary, window: Summary, alpha: float, floor: float) -> Check:
+    """Did the share of missing values move by more than `floor` and by more than chance allows?
 
     Two-sided hypergeometric test given the total number of missing values. The score is the change of the
     share; the threshold is the largest change in its direction that is not significant, or the floor.
@@ -90,33 +114,52 @@ def check_missing(reference: Summary, window: Summary, alpha: float) -> Check:
         return Check("missing", "hypergeometric", None, None, None, None, "there are no rows to compare")
     total, observed = reference.missing + window.missing, window.missing
     change = observed / m_all - reference.missing / n_all
-    allowed = MISSING_FLOOR
-    if abs(change) > MISSING_FLOOR:
+    allowed = floor
+    if abs(change) > floor:
         k = _critical_count(total, n_all, m_all, alpha / 2, upper=change > 0)
-        allowed = max(MISSING_FLOOR, abs(k / m_all - (total - k) / n_all))
+        allowed = max(floor, abs(k / m_all - (total - k) / n_all))
     score = abs(change)
     return Check("missing", "hypergeometric", score, allowed, score / allowed, score > allowed)
 
 
-def check_novel(reference: Summary, window: Summary, alpha: float) -> Check:
-    """Does the window hold values that the reference never showed, more than chance would bring?
+def check_novel(reference: Summary, window: Summary, alpha: float, floor: float) -> Check:
+    """Does the window hold values that the reference never showed, more than chance would bring, and than `floor`?
 
-    Numbers: k rows beyond the maximum (or minimum) of the reference have probability (m/(n+m))**k without
-    drift, doubled for the two ends. Levels: see `_allowed_unseen`.
+    Numbers: see `_allowed_beyond`. Levels: see `_allowed_unseen`.
     """
     n, m = reference.present, window.present
     if not n or not m:
         return Check("novel", "exceedance", None, None, None, None, "there are no values to compare")
     ratio = m / (n + m)
     if isinstance(window, NumberSummary):
-        observed = max(window.below, window.above)
-        limit = math.log(alpha / 2) / math.log(ratio)
+        observed = window.below + window.above
+        limit = _allowed_beyond(ratio, alpha) if observed else 0.0
     else:
         assert isinstance(reference, LevelSummary)
         observed = max((count for level, count in window.counts.items() if level not in reference.counts), default=0)
         limit = _allowed_unseen(reference, window, ratio, alpha) if observed else 0.0
-    score, allowed = observed / m, max(NOVEL_FLOOR, limit / m)
+    score, allowed = observed / m, max(floor, limit / m)
     return Check("novel", "exceedance", score, allowed, score / allowed, score > allowed)
+
+
+def _check_ranks(reference: NumberSummary, window: NumberSummary, rule: Rule) -> list[Check]:
+    if reason := _too_few(reference, window, rule):
+        return [
+            Check("location", LOCATION_METHOD, None, None, None, None, reason),
+            Check("spread", SPREAD_METHOD, None, None, None, None, reason),
+        ]
+    c, d = reference.counts, window.counts
+    return [
+        check_location(c, d, rule.alpha * rule.location_share, rule.location_floor),
+        check_spread(c, d, rule.alpha * rule.spread_share, rule.spread_floor),
+    ]
+
+
+def _too_few(reference: Summary, window: Summary, rule: Rule) -> str | None:
+    for rows, of in ((window.present, "window"), (reference.present, "reference")):
+        if rows < rule.minimum_rows:
+            return f"{rows} values in the {of}, {rule.minimum_rows} needed"
+    return None
 
 
 def _no_shape(reason: str) -> Shape:
@@ -183,6 +226,19 @@ def _critical_count(total: int, n: int, m: int, alpha: float, *, upper: bool) ->
 
 def _log_choose(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), dtype=np.float64)
+
+
+def _allowed_beyond(ratio: float, alpha: float) -> float:
+    """The largest number of values beyond the reference's ends, both together, that is not significant.
+
+    Without drift at least a of the window's values lie under the reference's minimum and at least b over its maximum
+    with probability ratio**(a + b) at most: the a + b outermost of all rows are all the window's. A total of k can
+    be split in k + 1 ways, so it has (k + 1) * ratio**k at most; the k at which that is alpha is a fixed point.
+    """
+    k = math.log(alpha) / math.log(ratio)
+    for _ in range(_FIXED_POINT_STEPS):
+        k = (math.log(alpha) - math.log(k + 1)) / math.log(ratio)
+    return k
 
 
 def _allowed_unseen(reference: LevelSummary, window: LevelSummary, ratio: float, alpha: float) -> int:

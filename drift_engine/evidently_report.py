@@ -27,6 +27,8 @@ from gateway.registry.columns import LABEL, PREDICTION, class_text, probability_
 #: What stands in Evidently's tables beside each figure, by the check that decided.
 _TEST_NAMES = {
     "shape": "PSI, all rows",
+    "location": "Mann-Whitney, all rows",
+    "spread": "Mood, all rows",
     "missing": "change of the missing share, all rows",
     "novel": "share of novel values, all rows",
 }

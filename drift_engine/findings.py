@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drift_engine.checks import Rule, Shape, check_column
+from drift_engine.checks import Rule, check_column
 from drift_engine.results.schema import Check, ColumnFinding, DataDrift, Severity
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
@@ -19,11 +19,16 @@ from drift_engine.summaries import (
 )
 from drift_engine.table import Column, NumberColumn, Table, TextColumn
 
-METHOD = "psi + hypergeometric + exceedance"
-#: Classic bands of PSI: they grade a drift that was found, they do not find it.
-PSI_WARNING, PSI_HIGH = 0.1, 0.2
-#: The same for the change of the missing share, and for the share of novel values.
-SHARE_WARNING, SHARE_HIGH = 0.05, 0.20
+METHOD = "psi + mann-whitney + mood + hypergeometric + exceedance"
+#: (warning, high) by check: they grade a drift that was found, they do not find it. PSI has its classic bands; those of
+#: location and spread lie where a normal column's PSI crosses them.
+BANDS = {
+    "shape": (0.1, 0.2),
+    "location": (0.09, 0.13),
+    "spread": (0.08, 0.11),
+    "missing": (0.05, 0.20),
+    "novel": (0.05, 0.20),
+}
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,15 @@ def judge(
 ) -> tuple[Judged, ...]:
     """Judge every subject; `alpha` is the chance of any false alarm among all of them. Strongest first."""
     judged = [
-        _judge_one(subject, reference, window, Rule(alpha * subject.weight, settings.psi_floor, settings.minimum_rows))
+        _judge_one(subject, reference, window, rule_of(subject.name, alpha * subject.weight, settings))
         for subject in subjects
     ]
     return tuple(sorted(judged, key=_strongest_first))
+
+
+def rule_of(column: str, alpha: float, settings: DriftSettings) -> Rule:
+    """How a column is judged that got `alpha` of the budget."""
+    return Rule(alpha, **settings.for_column(column))
 
 
 def data_drift(judged: Sequence[Judged], alpha: float, settings: DriftSettings) -> DataDrift:
@@ -78,7 +88,7 @@ def data_drift(judged: Sequence[Judged], alpha: float, settings: DriftSettings) 
 def unjudged(subjects: Sequence[Subject], window: Table, reason: str) -> tuple[Judged, ...]:
     """The findings of a run that had no data to judge by: counts, and everywhere the same reason."""
     return tuple(
-        _assemble(subject, window, _no_checks(reason), None, reason)
+        _assemble(subject, window, _no_checks(reason), None, "", reason)
         for subject in sorted(subjects, key=lambda subject: subject.name)
     )
 
@@ -93,15 +103,15 @@ def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule) ->
     before, now = reference.columns.get(subject.column), window.columns.get(subject.column)
     if before is None or now is None:
         reason = f"the {'reference' if before is None else 'log'} has no such column"
-        return _assemble(subject, window, _no_checks(reason), None, reason)
+        return _assemble(subject, window, _no_checks(reason), None, "", reason)
     summaries = _summarise(before, now)
     if summaries is None:
         reason = "has no value in the reference, so there is nothing to compare with"
-        return _assemble(subject, window, _no_checks(reason), None, reason)
+        return _assemble(subject, window, _no_checks(reason), None, "", reason)
     cuts, before_summary, now_summary = summaries
-    shape, missing, novel = check_column(before_summary, now_summary, rule)
-    sentence, kind = describe((shape.check, missing, novel), before_summary, now_summary, cuts)
-    return _assemble(subject, window, (shape, missing, novel), kind, sentence)
+    shape, checks = check_column(before_summary, now_summary, rule)
+    sentence, kind = describe(checks, before_summary, now_summary, cuts)
+    return _assemble(subject, window, checks, shape.excess, kind, sentence)
 
 
 def _summarise(reference: Column, window: Column) -> tuple[Cuts | None, Summary, Summary] | None:
@@ -118,10 +128,8 @@ def _summarise(reference: Column, window: Column) -> tuple[Cuts | None, Summary,
 
 
 def _assemble(
-    subject: Subject, window: Table, parts: tuple[Shape, Check, Check], kind: str | None, sentence: str
+    subject: Subject, window: Table, checks: tuple[Check, ...], excess: float | None, kind: str, sentence: str
 ) -> Judged:
-    shape, missing, novel = parts
-    checks = (shape.check, missing, novel)
     column = window.columns.get(subject.column)
     without = window.rows if column is None else missing_rows(column)
     verdicts = [check.detected for check in checks if check.detected is not None]
@@ -136,29 +144,25 @@ def _assemble(
         drift_ratio=max(ratios, default=None),
         detected=any(verdicts) if verdicts else None,
         severity=_severity(checks),
-        kind=kind or "",
+        kind=kind,
         sentence=sentence,
     )
-    return Judged(finding, shape.excess)
+    return Judged(finding, excess)
 
 
-def _severity(checks: tuple[Check, Check, Check]) -> Severity:
-    shape, missing, novel = (check.score or 0.0 if check.detected else None for check in checks)
-    grade = 0
-    if shape is not None:
-        grade = max(grade, 1 + (shape > PSI_WARNING) + (shape > PSI_HIGH))
-    for share in (missing, novel):
-        if share is not None:
-            grade = max(grade, 1 + (share > SHARE_WARNING) + (share > SHARE_HIGH))
+def _severity(checks: tuple[Check, ...]) -> Severity:
+    """The gravest grade of the checks that say drift; at least a notice when one does."""
     levels: tuple[Severity, ...] = ("none", "notice", "warning", "high")
-    return levels[grade]
+    grades = [1 + sum((check.score or 0.0) > band for band in BANDS[check.name]) for check in checks if check.detected]
+    return levels[max(grades, default=0)]
 
 
-def _no_checks(reason: str) -> tuple[Shape, Check, Check]:
-    def none(name: str, method: str) -> Check:
-        return Check(name, method, None, None, None, None, reason)  # type: ignore[arg-type]
-
-    return Shape(none("shape", "psi"), None), none("missing", "hypergeometric"), none("novel", "exceedance")
+def _no_checks(reason: str) -> tuple[Check, ...]:
+    return (
+        Check("shape", "psi", None, None, None, None, reason),
+        Check("missing", "hypergeometric", None, None, None, None, reason),
+        Check("novel", "exceedance", None, None, None, None, reason),
+    )
 
 
 def _strongest_first(item: Judged) -> tuple[bool, float, str]:

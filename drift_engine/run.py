@@ -24,6 +24,7 @@ from drift_engine.report import Samples, report_page
 from drift_engine.results.schema import Result, Window
 from drift_engine.results.store import ResultStore
 from drift_engine.settings import DriftSettings
+from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
 from gateway.clock import parse_utc, utc_text
 from gateway.registry import ModelCard, Registry
@@ -90,6 +91,8 @@ class Engine:
         Raises:
             OSError: the result could not be written.
         """
+        if self.settings.models is not None:
+            return self._for_model(card).run(card, window, progress)
         progress = progress or Silent()
         started, began = self.clock(), time.monotonic()
         try:
@@ -107,6 +110,15 @@ class Engine:
         duration = round(time.monotonic() - began, 3)
         result = dataclasses.replace(result, finished_at=utc_text(finished), duration_seconds=duration)
         return Committed(result, self.store.commit(result, html.encode(), finished))
+
+    def _for_model(self, card: ModelCard) -> Engine:
+        """With the settings of that model. A column that it does not have is a typing error, and none to stop for."""
+        known = [
+            subject.name for subject in (*input_subjects(card, self.settings.importance_share), *answer_subjects(card))
+        ]
+        for name in self.settings.unknown_columns(card.name, known):
+            _LOG.warning("settings: [drift.models.%s.columns.%s]: the model has no such column", card.name, name)
+        return dataclasses.replace(self, settings=self.settings.for_model(card.name))
 
     def _look(self, card: ModelCard, window: Window, progress: Progress) -> tuple[Findings, Samples | None]:
         progress.stage("reading the log")

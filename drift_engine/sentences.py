@@ -19,23 +19,24 @@ _LEVELS_TOLD_MAX = 3
 _MOVE_TOLD_MIN = 0.01
 
 
-def describe(
-    checks: tuple[Check, Check, Check], reference: Summary, window: Summary, cuts: Cuts | None
-) -> tuple[str, str]:
+def describe(checks: tuple[Check, ...], reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str, str]:
     """The sentence of a column, and the kind of its strongest change ("" where nothing moved)."""
-    shape, missing, novel = checks
+    ratios = {check.name: check.drift_ratio or 0.0 for check in checks if check.detected}
+    distribution = max((ratios[name] for name in ("shape", "location", "spread") if name in ratios), default=None)
     found: list[tuple[float, str, str]] = []
-    if shape.detected:
-        found.append((shape.drift_ratio or 0.0, *_shape(reference, window, cuts)))
-    if missing.detected:
-        found.append((missing.drift_ratio or 0.0, *_missing(reference, window)))
-    if novel.detected:
-        found.append((novel.drift_ratio or 0.0, *_novel(reference, window, cuts)))
+    if distribution is not None:
+        # One sentence for the three: they are three looks at the same change.
+        scaled = ratios.get("spread", 0.0) > ratios.get("location", 0.0)
+        found.append((distribution, *_distribution(reference, window, cuts, scaled)))
+    if "missing" in ratios:
+        found.append((ratios["missing"], *_missing(reference, window)))
+    if "novel" in ratios:
+        found.append((ratios["novel"], *_novel(reference, window, cuts)))
     if found:
         found.sort(key=lambda item: -item[0])
         return "; ".join(sentence for _, _, sentence in found), found[0][1]
-    reasons = [check.reason for check in (shape, missing, novel) if check.reason]
-    if shape.detected is None and reasons:
+    reasons = [check.reason for check in checks if check.reason]
+    if checks[0].detected is None and reasons:
         return reasons[0], ""
     return "no change beyond chance", ""
 
@@ -73,16 +74,17 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"
 
 
-def _shape(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str, str]:
+def _distribution(reference: Summary, window: Summary, cuts: Cuts | None, scaled: bool) -> tuple[str, str]:
     if isinstance(reference, NumberSummary):
         assert isinstance(window, NumberSummary)
         assert cuts is not None
-        return _number_shape(reference, window, cuts)
+        return _number_distribution(reference, window, cuts, scaled)
     assert isinstance(window, LevelSummary)
     return "mix", _mix(reference, window)
 
 
-def _number_shape(reference: NumberSummary, window: NumberSummary, cuts: Cuts) -> tuple[str, str]:
+def _number_distribution(reference: NumberSummary, window: NumberSummary, cuts: Cuts, scaled: bool) -> tuple[str, str]:
+    """`scaled`: the spread moved by more than the location, compared with what each is allowed."""
     (low, middle, high), (low_now, middle_now, high_now) = reference.quartiles, window.quartiles
     spread, spread_now = high - low, high_now - low_now
     p, q = reference.counts / reference.present, window.counts / window.present
@@ -91,7 +93,7 @@ def _number_shape(reference: NumberSummary, window: NumberSummary, cuts: Cuts) -
     rows = f"{percent(q[most])} of rows {where} ({percent(p[most])} in the reference)"
     if cuts.values is None and spread > 0 and abs(middle_now - middle) < _MIDDLE_STAYS * spread:
         factor = spread_now / spread
-        if not 1 / _SCALE_FACTOR < factor < _SCALE_FACTOR:
+        if scaled or not 1 / _SCALE_FACTOR < factor < _SCALE_FACTOR:
             word = "wider" if factor > 1 else "narrower"
             ends = f"the middle half was {number(low)} to {number(high)}, is {number(low_now)} to {number(high_now)}"
             return "scale", f"{word}: {ends}; {rows}"
@@ -141,12 +143,12 @@ def _novel(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str,
             f"{percent(count / window.present)} of values are {_quoted(level)}, which the reference never showed{more}"
         )
     assert cuts is not None
-    if window.above >= window.below:
-        count, side, edge, end = window.above, "above", cuts.maximum, "largest"
-    else:
-        count, side, edge, end = window.below, "below", cuts.minimum, "smallest"
-    share = percent(count / window.present)
-    return "novel values", f"{share} of values {side} {number(edge)}, the {end} of the reference"
+    ends = (
+        (window.above, f"above {number(cuts.maximum)}, the largest"),
+        (window.below, f"below {number(cuts.minimum)}, the smallest"),
+    )
+    told = [f"{percent(count / window.present)} of values {end} of the reference" for count, end in ends if count]
+    return "novel values", " and ".join(told)
 
 
 def _quoted(level: str) -> str:

@@ -2,13 +2,93 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from gateway.settings import setting
+from gateway.settings import convert, setting
 
 #: Seconds of the month that the false-alarm budget of scheduled runs speaks of.
 MONTH_SECONDS = 30 * 24 * 3600
+#: How one column is judged: may be set for all columns, for those of a model, and for one column of a model.
+COLUMN_KEYS = (
+    "minimum_rows",
+    "psi_floor",
+    "location_floor",
+    "spread_floor",
+    "missing_floor",
+    "novel_floor",
+    "location_share",
+    "spread_share",
+    "missing_share",
+    "novel_share",
+)
+#: What may differ between models. The rest belongs to the process that runs them all.
+MODEL_KEYS = (
+    *COLUMN_KEYS,
+    "alpha",
+    "false_alarms_per_month",
+    "score_alert",
+    "importance_share",
+    "labelled_rows_min",
+    "performance_rows",
+    "performance_hours",
+    "accuracy_drop_percent",
+)
+#: At most this part of a column's budget for each check beside the shape's, so that the shape always has some.
+_SHARE_MAX = 0.24
+
+Overrides = dict[str, dict[str, Any]]
+
+
+def _parse_models(raw: Any) -> Overrides:
+    """`[drift.models.<model>]` and `[drift.models.<model>.columns.<column>]`."""
+    faults: list[str] = []
+    found: Overrides = {}
+    for model, table in _tables(raw, "models", faults):
+        columns = _tables(table.get("columns", {}), f"models.{model}.columns", faults)
+        found[model] = _values({key: table[key] for key in table if key != "columns"}, MODEL_KEYS, model, faults)
+        found[model]["columns"] = {
+            column: _values(keys, COLUMN_KEYS, f"{model}.columns.{column}", faults) for column, keys in columns
+        }
+    if faults:
+        raise ValueError("; ".join(faults))
+    return found
+
+
+def _parse_columns(raw: Any) -> Overrides:
+    """`[drift.columns.<column>]`."""
+    faults: list[str] = []
+    found = {
+        column: _values(keys, COLUMN_KEYS, f"columns.{column}", faults)
+        for column, keys in _tables(raw, "columns", faults)
+    }
+    if faults:
+        raise ValueError("; ".join(faults))
+    return found
+
+
+def _tables(raw: Any, where: str, faults: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    if not isinstance(raw, dict):
+        faults.append(f"{where} must be tables of the settings file, as in [drift.{where}.<name>]")
+        return []
+    faults.extend(f"{where}.{name} must be a table" for name, table in raw.items() if not isinstance(table, dict))
+    return [(name, table) for name, table in raw.items() if isinstance(table, dict)]
+
+
+def _values(table: dict[str, Any], keys: tuple[str, ...], where: str, faults: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, raw in table.items():
+        if key not in keys:
+            faults.append(f"{where}: unknown key {key!r}; known are {', '.join(keys)}")
+            continue
+        try:
+            found[key] = convert(DriftSettings, key, raw)
+        except ValueError as error:
+            faults.append(f"{where}.{key}: {error}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -30,10 +110,36 @@ class DriftSettings:
         "so that none that is still being written falls behind the window",
         minimum=0,
     )
-    minimum_rows: int = setting(50, "fewest values of a column that its shape is judged on", minimum=20)
+    minimum_rows: int = setting(
+        50, "fewest values of a column that its shape, location and spread are judged on", minimum=20
+    )
     psi_floor: float = setting(
         0.02, "PSI below which no shape counts as moved, however many rows there are", minimum=0, maximum=1
     )
+    location_floor: float = setting(
+        0.02,
+        "move of a number that counts as none: by how much the chance that it exceeds one of the reference differs "
+        "from a half; 0.02 is 0.07 standard deviations",
+        minimum=1e-4,
+        maximum=0.5,
+    )
+    spread_floor: float = setting(
+        0.03, "change of a number's mean squared rank that counts as none; 0.03 is 8 % wider", minimum=1e-4, maximum=1
+    )
+    missing_floor: float = setting(
+        0.01, "change of the share of missing values that counts as none", minimum=1e-4, maximum=1
+    )
+    novel_floor: float = setting(
+        0.005, "share of values the reference never showed that counts as none", minimum=1e-4, maximum=1
+    )
+    location_share: float = setting(
+        0.2, "part of a number's budget for its location; the shape has what is left", minimum=1e-3, maximum=_SHARE_MAX
+    )
+    spread_share: float = setting(0.05, "part of a number's budget for its spread", minimum=1e-3, maximum=_SHARE_MAX)
+    missing_share: float = setting(
+        0.05, "part of a column's budget for its missing values", minimum=1e-3, maximum=_SHARE_MAX
+    )
+    novel_share: float = setting(0.2, "part of a column's budget for novel values", minimum=1e-3, maximum=_SHARE_MAX)
     score_alert: float = setting(
         0.10, "line of the data set's drift score, the classic 0.1; it grades and does not decide", minimum=0.001
     )
@@ -53,6 +159,31 @@ class DriftSettings:
         60, "columns and answers that the report's plots show, at most; those that moved most come first", minimum=1
     )
     seed: int = setting(20261120, "seed of every sample and bootstrap", minimum=0)
+    columns: Overrides | None = setting(
+        None, "tables `[drift.columns.<column>]`: other floors and shares for that column", parse=_parse_columns
+    )
+    models: Overrides | None = setting(
+        None,
+        "tables `[drift.models.<model>]` and `[drift.models.<model>.columns.<column>]`: other values for that model",
+        parse=_parse_models,
+    )
+
+    def for_model(self, name: str) -> DriftSettings:
+        """What holds for one model: the values of its own table, else those of all models."""
+        own = dict((self.models or {}).get(name, {}))
+        columns = dict(self.columns or {})
+        for column, keys in own.pop("columns", {}).items():
+            columns[column] = columns.get(column, {}) | keys
+        return dataclasses.replace(self, models=None, columns=columns or None, **own)
+
+    def for_column(self, name: str) -> dict[str, Any]:
+        """The values of COLUMN_KEYS that hold for one column."""
+        return {key: getattr(self, key) for key in COLUMN_KEYS} | (self.columns or {}).get(name, {})
+
+    def unknown_columns(self, model: str, known: Iterable[str]) -> tuple[str, ...]:
+        """Columns that the model's own table names and the model does not have."""
+        named = (self.models or {}).get(model, {}).get("columns", {})
+        return tuple(sorted(set(named) - set(known)))
 
     def run_budget(self, scheduled: bool) -> float:
         """The chance of a false alarm that one run may spend over everything it tests."""

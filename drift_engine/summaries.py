@@ -12,7 +12,8 @@ from drift_engine.table import Column, Floats, NumberColumn, TextColumn
 
 Counts = NDArray[np.int64]
 
-#: Bins of a number with many values: cut at the deciles of the reference.
+#: Bins of a number with many values: cut at the deciles of the reference. Twenty find a stuck value sooner, but take
+#: the few customers that a column's rows belong to for a change, too: PSI 0.036, not 0.011, on a clean pair of files.
 BINS = 10
 #: Up to so many distinct values in the reference, every value has a bin of its own.
 DISTINCT_MAX = 20

@@ -232,7 +232,7 @@ def _data_drift(gauges: Gauges, labels: dict[str, str], drift: DataDrift) -> Non
         feature = {**labels, "feature": finding.column}
         gauges.add(
             "model_feature_drift_ratio",
-            "Largest of a feature's checks (shape, missing, novel) over what it allows; above 1 is drift",
+            "A feature's largest check (shape, location, spread, missing, novel) over what it allows; drift above 1",
             feature,
             finding.drift_ratio,
         )

@@ -14,7 +14,7 @@ import tempfile
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -46,9 +46,13 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
+    parse: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """One key of a section: its default, what it is for, and the values it accepts (bounds inclusive)."""
-    metadata = {"about": about, "minimum": minimum, "maximum": maximum, "choices": choices}
+    """One key of a section: its default, what it is for, and the values it accepts (bounds inclusive).
+
+    `parse` reads what is no single value, such as a table of tables; it raises ValueError with every fault.
+    """
+    metadata = {"about": about, "minimum": minimum, "maximum": maximum, "choices": choices, "parse": parse}
     return field(default=default, metadata=metadata)
 
 
@@ -178,6 +182,12 @@ def load(*sections: Any, environ: Mapping[str, str] | None = None, file: Path | 
     return tuple(section(**found) for section, found in zip(sections, values, strict=True))
 
 
+def convert(section: type[Any], key: str, raw: Any) -> Any:
+    """A value for `key` of a section class, of the key's type and within its bounds. Raises ValueError."""
+    spec = next(spec for spec in dataclasses.fields(section) if spec.name == key)
+    return _convert(raw, typing.get_type_hints(section)[key], spec.metadata)
+
+
 def abs_hash(path: Path) -> str:
     """A short stable name for an absolute path, so that two installations on one host do not share a folder."""
     return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
@@ -252,6 +262,8 @@ def _variable(section: str, key: str) -> str:
 
 def _convert(raw: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """Turn a TOML value or an environment string into the type of its field, or raise ValueError."""
+    if metadata["parse"] is not None:
+        return metadata["parse"](raw)
     if isinstance(hint, types.UnionType):
         hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
     value = _to_type(raw, hint)

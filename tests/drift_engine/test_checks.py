@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from drift_engine.checks import (
     pool_levels,
     psi,
 )
+from drift_engine.findings import rule_of
+from drift_engine.settings import DriftSettings
 from drift_engine.summaries import (
     LevelSummary,
     NumberSummary,
@@ -75,10 +78,20 @@ def summaries(reference: Column, window: Column) -> tuple[Summary, Summary]:
     return summarise_levels(reference), summarise_levels(window)
 
 
+def rule(alpha: float, floor: float | None = None) -> Rule:
+    """The rule as the settings have it; with `floor` for the PSI floor, and the same part of the other floors."""
+    settings = DriftSettings()
+    if floor is not None:
+        part = floor / settings.psi_floor
+        floors = ("psi_floor", "location_floor", "spread_floor")
+        settings = replace(settings, **{name: part * getattr(settings, name) for name in floors})
+    return rule_of("any", alpha, settings)
+
+
 def detected(reference: Column, window: Column, alpha: float, floor: float = 0.02) -> bool:
     """Whether any check of one column says drift."""
-    shape, missing, novel = check_column(*summaries(reference, window), Rule(alpha, floor, 50))
-    return any(check.detected for check in (shape.check, missing, novel))
+    _, checks = check_column(*summaries(reference, window), rule(alpha, floor))
+    return any(check.detected for check in checks)
 
 
 @pytest.mark.parametrize("rows", [50, 100, 300, 1000, 5000])
@@ -104,7 +117,7 @@ def test_without_drift_the_score_of_ten_columns_stays_under_a_tenth(rows: int) -
     reference = [draw(rng, 5000) for draw in kinds]
     for _ in range(100):
         excess = [
-            check_shape(*summaries(before, draw(rng, rows)), Rule(0.001, 0.02, 50)).excess
+            check_shape(*summaries(before, draw(rng, rows)), rule(0.001, 0.02)).excess
             for before, draw in zip(reference, kinds, strict=True)
         ]
         assert np.mean([part for part in excess if part is not None]) < 0.1
@@ -156,8 +169,7 @@ def test_an_outlier_cannot_hide_a_shift() -> None:
     window = NumberColumn(rng.normal(3, 1, 1000))
     with_outlier = NumberColumn(np.append(window.values, 1e6))
     scores = [
-        check_shape(*summaries(reference, column), Rule(0.01, 0.02, 50)).check.score
-        for column in (window, with_outlier)
+        check_shape(*summaries(reference, column), rule(0.01, 0.02)).check.score for column in (window, with_outlier)
     ]
     assert scores[0] is not None
     assert scores[0] > 4
@@ -170,8 +182,8 @@ def test_a_ratio_above_one_means_detected_and_nothing_else_does() -> None:
     for number in range(300):
         draw = KINDS[number % len(KINDS)]
         before, now = summaries(draw(rng, 1000), draw(rng, int(rng.integers(30, 400))))
-        shape, missing, novel = check_column(before, now, Rule(0.5, 0.0, 50))
-        for check in (shape.check, missing, novel):
+        _, checks = check_column(before, now, rule(0.5, 0.0))
+        for check in checks:
             if check.detected is None:
                 assert check.reason
                 assert check.score is check.threshold is check.drift_ratio is None
@@ -186,8 +198,8 @@ def test_a_million_rows_do_not_alarm_on_a_trifle() -> None:
     """A shift of 0.05 standard deviations is certain at this size, and still below the effect floor."""
     rng = np.random.default_rng(5)
     before, now = summaries(normal(rng, 50_000), NumberColumn(rng.normal(0.05, 1, 1_000_000)))
-    assert check_shape(before, now, Rule(0.01, 0.0, 50)).check.detected
-    assert not check_shape(before, now, Rule(0.01, 0.02, 50)).check.detected
+    assert check_shape(before, now, rule(0.01, 0.0)).check.detected
+    assert not check_shape(before, now, rule(0.01, 0.02)).check.detected
 
 
 def test_psi_is_its_formula_with_a_pseudo_count_of_one() -> None:
@@ -201,9 +213,7 @@ def test_too_few_values_give_no_shape_verdict() -> None:
     """49 values of 50 needed is "not enough data", on either side."""
     rng = np.random.default_rng(1)
     for reference_rows, window_rows, side in ((500, 49, "window"), (49, 500, "reference")):
-        check = check_shape(
-            *summaries(normal(rng, reference_rows), normal(rng, window_rows)), Rule(0.01, 0.02, 50)
-        ).check
+        check = check_shape(*summaries(normal(rng, reference_rows), normal(rng, window_rows)), rule(0.01, 0.02)).check
         assert check.detected is None
         assert check.reason == f"49 values in the {side}, 50 needed"
 
@@ -219,16 +229,19 @@ def test_missing_agrees_with_the_exact_test(window_missing: int) -> None:
     lower = hypergeom.cdf(window_missing, n + m, total, m)
     change = abs(window_missing / m - total_reference / n)
     expected = bool(min(upper, lower) < alpha / 2 and change > 0.01)
-    assert check_missing(before, now, alpha).detected == expected
+    assert check_missing(before, now, alpha, 0.01).detected == expected
 
 
-@pytest.mark.parametrize("above", range(8))
-def test_values_beyond_the_reference_follow_the_exceedance_bound(above: int) -> None:
-    """Detected exactly when 2 (m/(n+m))^k is under alpha and the share is above half a percent."""
+@pytest.mark.parametrize("below", [0, 2])
+@pytest.mark.parametrize("above", range(9))
+def test_values_beyond_the_reference_follow_the_exceedance_bound(above: int, below: int) -> None:
+    """Detected exactly when (k + 1) (m/(n+m))^k is under alpha and the share is above half a percent; k: both ends."""
     n, m, alpha = 900, 300, 0.002
     before = NumberSummary(np.array([n]), 0, 0, 0, (0.0, 0.0, 0.0))
-    now = NumberSummary(np.array([m]), 0, 0, above, (0.0, 0.0, 0.0))
-    assert check_novel(before, now, alpha).detected == (2 * (m / (n + m)) ** above < alpha and above / m > 0.005)
+    now = NumberSummary(np.array([m]), 0, below, above, (0.0, 0.0, 0.0))
+    k = below + above
+    expected = (k + 1) * (m / (n + m)) ** k < alpha and k / m > 0.005
+    assert check_novel(before, now, alpha, 0.005).detected == expected
 
 
 @pytest.mark.parametrize("count", range(1, 12))
@@ -239,7 +252,7 @@ def test_an_unseen_level_follows_the_sum_over_levels(count: int) -> None:
     ratio = 300 / (reference.present + 300)
     totals = [800 - count, 390, 10, *[4] * 25, count]
     p = sum(ratio**total for total in totals if total >= count)
-    assert check_novel(reference, window, 0.01).detected == (p < 0.01 and count / 300 > 0.005)
+    assert check_novel(reference, window, 0.01, 0.005).detected == (p < 0.01 and count / 300 > 0.005)
 
 
 def test_bins_are_pooled_by_the_reference_alone() -> None:
@@ -270,6 +283,6 @@ def test_strange_references_are_summarised_without_an_error(values: list[float])
 def test_a_constant_column_that_begins_to_vary_is_found() -> None:
     """It has no shape to compare, but every other value is novel."""
     before, now = summaries(NumberColumn(np.full(1000, 3.0)), NumberColumn(np.linspace(3, 4, 200)))
-    shape, _, novel = check_column(before, now, Rule(0.001, 0.02, 50))
+    shape, checks = check_column(before, now, rule(0.001))
     assert shape.check.detected is None
-    assert novel.detected
+    assert [check.name for check in checks if check.detected] == ["novel"]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import doctest
+import re
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from drift_engine import report, sentences, window
-from drift_engine.checks import Rule, check_column
+from drift_engine.checks import check_column
+from drift_engine.findings import rule_of
 from drift_engine.sentences import describe
+from drift_engine.settings import DriftSettings
 from drift_engine.summaries import Summary, reference_cuts, summarise_levels, summarise_number
-from drift_engine.table import NumberColumn, TextColumn
+from drift_engine.table import Floats, NumberColumn, TextColumn
 
 
 def said(reference: NumberColumn | TextColumn, current: NumberColumn | TextColumn) -> tuple[str, str]:
@@ -26,8 +30,8 @@ def said(reference: NumberColumn | TextColumn, current: NumberColumn | TextColum
     else:
         assert isinstance(current, TextColumn)
         cuts, before, now = None, summarise_levels(reference), summarise_levels(current)
-    shape, missing, novel = check_column(before, now, Rule(0.01, 0.02, 50))
-    return describe((shape.check, missing, novel), before, now, cuts)
+    _, checks = check_column(before, now, rule_of("amount", 0.01, DriftSettings()))
+    return describe(checks, before, now, cuts)
 
 
 def levels(**counts: int) -> TextColumn:
@@ -85,3 +89,30 @@ def test_an_unseen_level_is_quoted_without_control_characters() -> None:
 def test_the_examples_in_the_docstrings_hold(module: object) -> None:
     """They are what a reader learns from."""
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
+
+
+NORMAL = ndtri((np.arange(1001) + 0.5) / 1001)
+
+
+@pytest.mark.parametrize(
+    ("current", "sentence", "kind"),
+    [
+        (NORMAL[::2] + 0.2, r"median 0 -> 0\.2; 14 % of rows above 1\.279 .*", "shift"),
+        (NORMAL[::2] * 1.2, r"wider: the middle half was -0\.67\d* to 0\.67\d*, is -0\.8\d* to 0\.8\d*; .*", "scale"),
+        (NORMAL[::2] * 0.8, r"narrower: the middle half .*", "scale"),
+    ],
+)
+def test_what_only_a_rank_check_saw_is_described_like_any_shift_or_scale(
+    current: Floats, sentence: str, kind: str
+) -> None:
+    """The three looks at the distribution give one sentence, whichever of them found the change."""
+    found = said(NumberColumn(NORMAL), NumberColumn(current))
+    assert re.fullmatch(sentence, found[0])
+    assert found[1] == kind
+
+
+def test_both_ends_are_told_where_both_are_new() -> None:
+    """Values above the maximum and below the minimum, each with its share."""
+    current = NumberColumn(np.concatenate([np.linspace(0, 1, 480), [9.0] * 15, [-9.0] * 5]))
+    above, below = "3.0 % of values above 1, the largest of the reference", "1.0 % of values below 0, the smallest"
+    assert said(UNIFORM, current)[0].startswith(f"{above} and {below}")
