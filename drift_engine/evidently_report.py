@@ -7,8 +7,10 @@ It may raise anything on odd data, so each section is tried on its own, and what
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -70,6 +72,7 @@ def render(comparison: Comparison) -> Rendered:
         redirect_stderr(io.StringIO()),
     ):
         warnings.simplefilter("ignore")
+        _import_evidently()
         omitted: list[str] = []
         sections = []
         for title, draw in (
@@ -85,6 +88,25 @@ def render(comparison: Comparison) -> Rendered:
             return Rendered(_document(sections), tuple(omitted))
         except Exception as error:  # a private part of Evidently: the page must not depend on it
             raise NothingToDraw(f"Evidently's page cannot be made ({_brief(error)})") from error
+
+
+def _import_evidently() -> None:
+    """Import it once and for all, without looking for garbage among its 3,000 modules: a third of the time it takes.
+
+    What is there afterwards stays; frozen, it costs no later collection anything either.
+    """
+    if "evidently" in sys.modules:
+        return
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        import evidently.presets  # noqa: F401 - for its effect
+    except Exception:  # noqa: BLE001 - whoever draws imports it again, and says what fails
+        return
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 def _attempt(
@@ -153,6 +175,13 @@ def _drift_widgets(comparison: Comparison, drawable: Sequence[tuple[Subject, Che
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
+    class TableOfColumns(DataDriftPreset):  # type: ignore[misc]
+        """The preset without its figures of each column by itself: they cost as much as its table, and no page has
+        them."""
+
+        def generate_metrics(self, context: Any) -> list[Any]:
+            return []
+
     methods = _register_tests({subject.column: check for subject, check in drawable})
     columns = [subject.column for subject, _ in drawable]
     numbers = [name for name in columns if isinstance(comparison.reference.columns[name], NumberColumn)]
@@ -163,7 +192,7 @@ def _drift_widgets(comparison: Comparison, drawable: Sequence[tuple[Subject, Che
         Dataset.from_pandas(_frame(table, columns), data_definition=definition)
         for table in (comparison.window, comparison.reference)
     )
-    preset = DataDriftPreset(
+    preset = TableOfColumns(
         columns=columns,
         per_column_method=methods,
         per_column_threshold={subject.column: float(check.threshold or 0.0) for subject, check in drawable},
