@@ -40,6 +40,7 @@ class Shape:
 
     check: Check
     excess: float | None
+    psi: float | None
 
 
 def check_column(reference: Summary, window: Summary, rule: Rule) -> tuple[Shape, Check, Check]:
@@ -65,7 +66,7 @@ def check_shape(reference: Summary, window: Summary, rule: Rule) -> Shape:
     score = psi(c, d)
     allowed = max(rule.psi_floor, scale * float(chdtri(bins - 1, SHAPE_SHARE * rule.alpha)))
     check = Check("shape", "psi", score, allowed, score / allowed, score > allowed)
-    return Shape(check, max(0.0, score - scale * (bins - 1)))
+    return Shape(check, max(0.0, score - scale * (bins - 1)), score)
 
 
 def psi(reference: Counts, window: Counts) -> float:
@@ -120,7 +121,7 @@ def check_novel(reference: Summary, window: Summary, alpha: float) -> Check:
 
 
 def _no_shape(reason: str) -> Shape:
-    return Shape(Check("shape", "psi", None, None, None, None, reason), None)
+    return Shape(Check("shape", "psi", None, None, None, None, reason), None, None)
 
 
 def _pooled(reference: Summary, window: Summary) -> tuple[Counts, Counts]:

@@ -22,16 +22,9 @@ import numpy as np
 from drift_engine.findings import Subject
 from drift_engine.results.schema import Check, ColumnFinding
 from drift_engine.table import NumberColumn, Table
-from drift_engine.verdict import decisive
+from drift_engine.verdict import decisive, measure
 from gateway.registry import ModelCard
 from gateway.registry.columns import LABEL, PREDICTION, class_text, probability_column, probability_columns
-
-#: What stands in Evidently's tables beside each figure, by the check that decided.
-_TEST_NAMES = {
-    "shape": "PSI, all rows",
-    "missing": "change of the missing share, all rows",
-    "novel": "share of novel values, all rows",
-}
 
 
 @dataclass(frozen=True)
@@ -203,7 +196,7 @@ def _drift_widgets(comparison: Comparison, drawable: Sequence[tuple[Subject, Che
 
 
 def _register_tests(checks: dict[str, Check]) -> dict[str, str]:
-    """Register one test per kind of check, answering by the column's name; return each column's test."""
+    """Register one test per measure, answering by the column's name; return each column's test."""
     from evidently.legacy.calculations.stattests import StatTest, register_stattest
     from evidently.legacy.core import ColumnType
 
@@ -211,14 +204,16 @@ def _register_tests(checks: dict[str, Check]) -> dict[str, str]:
         check = checks[current.name]
         return float(check.score or 0.0), bool(check.detected)
 
-    for kind, shown in _TEST_NAMES.items():
+    tests = {column: f"sentinel {measure(check)}" for column, check in checks.items()}
+    for column, name in tests.items():
         test = StatTest(
-            name=f"sentinel_{kind}",
-            display_name=shown,
+            name=name,
+            # What stands in Evidently's tables beside each figure.
+            display_name=f"{measure(checks[column])}, all rows",
             allowed_feature_types=[ColumnType.Numerical, ColumnType.Categorical],
         )
         register_stattest(test, default_impl=answer)
-    return {column: f"sentinel_{check.name}" for column, check in checks.items()}
+    return tests
 
 
 def _draw_quality(comparison: Comparison, omitted: list[str]) -> list[Any]:

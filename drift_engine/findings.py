@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from drift_engine.checks import Rule, Shape, check_column
+from drift_engine.checks import SHAPE_SHARE, Rule, Shape, check_column
+from drift_engine.methods import DEFAULT, Allowance, shape_by
 from drift_engine.results.schema import Check, ColumnFinding, DataDrift, Severity
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
@@ -19,7 +20,7 @@ from drift_engine.summaries import (
 )
 from drift_engine.table import Column, NumberColumn, Table, TextColumn
 
-METHOD = "psi + hypergeometric + exceedance"
+_OTHER_METHODS = "hypergeometric + exceedance"
 #: Classic bands of PSI: they grade a drift that was found, they do not find it.
 PSI_WARNING, PSI_HIGH = 0.1, 0.2
 #: The same for the change of the missing share, and for the share of novel values.
@@ -48,10 +49,7 @@ def judge(
     subjects: Sequence[Subject], reference: Table, window: Table, alpha: float, settings: DriftSettings
 ) -> tuple[Judged, ...]:
     """Judge every subject; `alpha` is the chance of any false alarm among all of them. Strongest first."""
-    judged = [
-        _judge_one(subject, reference, window, Rule(alpha * subject.weight, settings.psi_floor, settings.minimum_rows))
-        for subject in subjects
-    ]
+    judged = [_judge_one(subject, reference, window, alpha * subject.weight, settings) for subject in subjects]
     return tuple(sorted(judged, key=_strongest_first))
 
 
@@ -64,7 +62,7 @@ def data_drift(judged: Sequence[Judged], alpha: float, settings: DriftSettings) 
     weight = sum(part for part, _ in scored)
     return DataDrift(
         detected=drifted > 0 if tested else None,
-        method=METHOD,
+        method=f"{'psi' if settings.method == DEFAULT else settings.method} + {_OTHER_METHODS}",
         score=sum(part * excess for part, excess in scored) / weight if weight else None,
         threshold=settings.score_alert,
         false_alarm_rate=alpha,
@@ -89,7 +87,7 @@ def any_detected(findings: Sequence[ColumnFinding]) -> bool | None:
     return any(verdicts) if verdicts else None
 
 
-def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule) -> Judged:
+def _judge_one(subject: Subject, reference: Table, window: Table, alpha: float, settings: DriftSettings) -> Judged:
     before, now = reference.columns.get(subject.column), window.columns.get(subject.column)
     if before is None or now is None:
         reason = f"the {'reference' if before is None else 'log'} has no such column"
@@ -99,7 +97,11 @@ def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule) ->
         reason = "has no value in the reference, so there is nothing to compare with"
         return _assemble(subject, window, _no_checks(reason), None, reason)
     cuts, before_summary, now_summary = summaries
+    rule = Rule(alpha, settings.psi_floor, settings.minimum_rows)
     shape, missing, novel = check_column(before_summary, now_summary, rule)
+    if settings.method != DEFAULT:
+        allowance = Allowance(alpha * SHAPE_SHARE, settings.psi_floor, settings.minimum_rows, settings.seed)
+        shape = replace(shape, check=shape_by(settings.method, before, now, allowance))
     sentence, kind = describe((shape.check, missing, novel), before_summary, now_summary, cuts)
     return _assemble(subject, window, (shape, missing, novel), kind, sentence)
 
@@ -135,18 +137,19 @@ def _assemble(
         checks=checks,
         drift_ratio=max(ratios, default=None),
         detected=any(verdicts) if verdicts else None,
-        severity=_severity(checks),
+        severity=_severity(checks, shape.psi),
         kind=kind or "",
         sentence=sentence,
     )
     return Judged(finding, shape.excess)
 
 
-def _severity(checks: tuple[Check, Check, Check]) -> Severity:
+def _severity(checks: tuple[Check, Check, Check], psi: float | None) -> Severity:
+    """Graded by PSI whichever method found the change of the shape: bands of another method would mean another."""
     shape, missing, novel = (check.score or 0.0 if check.detected else None for check in checks)
     grade = 0
     if shape is not None:
-        grade = max(grade, 1 + (shape > PSI_WARNING) + (shape > PSI_HIGH))
+        grade = max(grade, 1 + ((psi or 0.0) > PSI_WARNING) + ((psi or 0.0) > PSI_HIGH))
     for share in (missing, novel):
         if share is not None:
             grade = max(grade, 1 + (share > SHARE_WARNING) + (share > SHARE_HIGH))
@@ -158,7 +161,7 @@ def _no_checks(reason: str) -> tuple[Shape, Check, Check]:
     def none(name: str, method: str) -> Check:
         return Check(name, method, None, None, None, None, reason)  # type: ignore[arg-type]
 
-    return Shape(none("shape", "psi"), None), none("missing", "hypergeometric"), none("novel", "exceedance")
+    return Shape(none("shape", "psi"), None, None), none("missing", "hypergeometric"), none("novel", "exceedance")
 
 
 def _strongest_first(item: Judged) -> tuple[bool, float, str]:

@@ -34,6 +34,12 @@ class DriftSettings:
     psi_floor: float = setting(
         0.02, "PSI below which no shape counts as moved, however many rows there are", minimum=0, maximum=1
     )
+    method: str = setting(
+        "default",
+        "how the shape of a column is compared: by the default rule, or by one of Evidently's methods (`psi`, "
+        "`wasserstein`, `jensenshannon`, `ks`, `chisquare`)",
+        choices=("default", "psi", "wasserstein", "jensenshannon", "ks", "chisquare"),
+    )
     score_alert: float = setting(
         0.10, "line of the data set's drift score, the classic 0.1; it grades and does not decide", minimum=0.001
     )
