@@ -90,7 +90,9 @@ def any_detected(findings: Sequence[ColumnFinding]) -> bool | None:
 def _judge_one(subject: Subject, reference: Table, window: Table, alpha: float, settings: DriftSettings) -> Judged:
     before, now = reference.columns.get(subject.column), window.columns.get(subject.column)
     if before is None or now is None:
-        reason = f"the {'reference' if before is None else 'log'} has no such column"
+        side, table = ("reference", reference) if before is None else ("log", window)
+        fault = table.unreadable.get(subject.column)
+        reason = f"the {side} has no such column" if fault is None else f"the {side}'s column {fault}"
         return _assemble(subject, window, _no_checks(reason), None, reason)
     summaries = _summarise(before, now)
     if summaries is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -63,16 +63,17 @@ Column = NumberColumn | TextColumn
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length by name."""
+    """Columns of equal length by name. `unreadable`: columns whose values are not what they should be, and why."""
 
     columns: Mapping[str, Column]
     rows: int
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def take(self, rows: NDArray[Any]) -> Table:
         """The rows selected by a mask or by positions. Rows that a mask selects in one piece are not copied."""
         count = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
         chosen = _piece(rows, count) if rows.dtype == np.bool_ else rows
-        return Table({name: column.take(chosen) for name, column in self.columns.items()}, count)
+        return Table({name: column.take(chosen) for name, column in self.columns.items()}, count, self.unreadable)
 
     def select(self, names: tuple[str, ...]) -> Table:
         """The named columns that exist, in the order of `names`."""
