@@ -31,6 +31,7 @@ class Rule:
 
     Attributes:
         alpha: the column's part of the run's false-alarm budget.
+        method: what compares the shape; "default" is `check_shape`, the others are in `drift_engine.methods`.
         minimum_rows: fewest values, on either side, that a shape, a location and a spread are judged on.
         psi_floor, location_floor, spread_floor, missing_floor, novel_floor: effects up to these count as none, however
             many rows there are, each in the unit of its check's score.
@@ -39,6 +40,7 @@ class Rule:
     """
 
     alpha: float
+    method: str
     psi_floor: float
     minimum_rows: int
     location_floor: float
@@ -62,6 +64,7 @@ class Shape:
 
     check: Check
     excess: float | None
+    psi: float | None
 
 
 def check_column(reference: Summary, window: Summary, rule: Rule) -> tuple[Shape, tuple[Check, ...]]:
@@ -89,7 +92,7 @@ def check_shape(reference: Summary, window: Summary, rule: Rule) -> Shape:
     score = psi(c, d)
     allowed = max(rule.psi_floor, scale * float(chdtri(bins - 1, alpha)))
     check = Check("shape", "psi", score, allowed, score / allowed, score > allowed)
-    return Shape(check, max(0.0, score - scale * (bins - 1)))
+    return Shape(check, max(0.0, score - scale * (bins - 1)), score)
 
 
 def psi(reference: Counts, window: Counts) -> float:
@@ -163,7 +166,7 @@ def _too_few(reference: Summary, window: Summary, rule: Rule) -> str | None:
 
 
 def _no_shape(reason: str) -> Shape:
-    return Shape(Check("shape", "psi", None, None, None, None, reason), None)
+    return Shape(Check("shape", "psi", None, None, None, None, reason), None, None)
 
 
 def _pooled(reference: Summary, window: Summary) -> tuple[Counts, Counts]:

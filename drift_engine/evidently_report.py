@@ -7,8 +7,10 @@ It may raise anything on odd data, so each section is tried on its own, and what
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -20,18 +22,9 @@ import numpy as np
 from drift_engine.findings import Subject
 from drift_engine.results.schema import Check, ColumnFinding
 from drift_engine.table import NumberColumn, Table
-from drift_engine.verdict import decisive
+from drift_engine.verdict import decisive, measure
 from gateway.registry import ModelCard
 from gateway.registry.columns import LABEL, PREDICTION, class_text, probability_column, probability_columns
-
-#: What stands in Evidently's tables beside each figure, by the check that decided.
-_TEST_NAMES = {
-    "shape": "PSI, all rows",
-    "location": "Mann-Whitney, all rows",
-    "spread": "Mood, all rows",
-    "missing": "change of the missing share, all rows",
-    "novel": "share of novel values, all rows",
-}
 
 
 @dataclass(frozen=True)
@@ -72,6 +65,7 @@ def render(comparison: Comparison) -> Rendered:
         redirect_stderr(io.StringIO()),
     ):
         warnings.simplefilter("ignore")
+        _import_evidently()
         omitted: list[str] = []
         sections = []
         for title, draw in (
@@ -87,6 +81,25 @@ def render(comparison: Comparison) -> Rendered:
             return Rendered(_document(sections), tuple(omitted))
         except Exception as error:  # a private part of Evidently: the page must not depend on it
             raise NothingToDraw(f"Evidently's page cannot be made ({_brief(error)})") from error
+
+
+def _import_evidently() -> None:
+    """Import it once and for all, without looking for garbage among its 3,000 modules: a third of the time it takes.
+
+    What is there afterwards stays; frozen, it costs no later collection anything either.
+    """
+    if "evidently" in sys.modules:
+        return
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        import evidently.presets  # noqa: F401 - for its effect
+    except Exception:  # noqa: BLE001 - whoever draws imports it again, and says what fails
+        return
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 def _attempt(
@@ -155,6 +168,13 @@ def _drift_widgets(comparison: Comparison, drawable: Sequence[tuple[Subject, Che
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
+    class TableOfColumns(DataDriftPreset):  # type: ignore[misc]
+        """The preset without its figures of each column by itself: they cost as much as its table, and no page has
+        them."""
+
+        def generate_metrics(self, context: Any) -> list[Any]:
+            return []
+
     methods = _register_tests({subject.column: check for subject, check in drawable})
     columns = [subject.column for subject, _ in drawable]
     numbers = [name for name in columns if isinstance(comparison.reference.columns[name], NumberColumn)]
@@ -165,7 +185,7 @@ def _drift_widgets(comparison: Comparison, drawable: Sequence[tuple[Subject, Che
         Dataset.from_pandas(_frame(table, columns), data_definition=definition)
         for table in (comparison.window, comparison.reference)
     )
-    preset = DataDriftPreset(
+    preset = TableOfColumns(
         columns=columns,
         per_column_method=methods,
         per_column_threshold={subject.column: float(check.threshold or 0.0) for subject, check in drawable},
@@ -176,7 +196,7 @@ def _drift_widgets(comparison: Comparison, drawable: Sequence[tuple[Subject, Che
 
 
 def _register_tests(checks: dict[str, Check]) -> dict[str, str]:
-    """Register one test per kind of check, answering by the column's name; return each column's test."""
+    """Register one test per measure, answering by the column's name; return each column's test."""
     from evidently.legacy.calculations.stattests import StatTest, register_stattest
     from evidently.legacy.core import ColumnType
 
@@ -184,14 +204,16 @@ def _register_tests(checks: dict[str, Check]) -> dict[str, str]:
         check = checks[current.name]
         return float(check.score or 0.0), bool(check.detected)
 
-    for kind, shown in _TEST_NAMES.items():
+    tests = {column: f"sentinel {measure(check)}" for column, check in checks.items()}
+    for column, name in tests.items():
         test = StatTest(
-            name=f"sentinel_{kind}",
-            display_name=shown,
+            name=name,
+            # What stands in Evidently's tables beside each figure.
+            display_name=f"{measure(checks[column])}, all rows",
             allowed_feature_types=[ColumnType.Numerical, ColumnType.Categorical],
         )
         register_stattest(test, default_impl=answer)
-    return {column: f"sentinel_{check.name}" for column, check in checks.items()}
+    return tests
 
 
 def _draw_quality(comparison: Comparison, omitted: list[str]) -> list[Any]:

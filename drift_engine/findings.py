@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drift_engine.checks import Rule, check_column
+from drift_engine.checks import Rule, Shape, check_column
+from drift_engine.methods import DEFAULT, Allowance, shape_by
 from drift_engine.results.schema import Check, ColumnFinding, DataDrift, Severity
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
@@ -19,7 +20,7 @@ from drift_engine.summaries import (
 )
 from drift_engine.table import Column, NumberColumn, Table, TextColumn
 
-METHOD = "psi + mann-whitney + mood + hypergeometric + exceedance"
+_OTHER_METHODS = "mann-whitney + mood + hypergeometric + exceedance"
 #: (warning, high) by check: they grade a drift that was found, they do not find it. PSI has its classic bands; those of
 #: location and spread lie where a normal column's PSI crosses them.
 BANDS = {
@@ -54,7 +55,7 @@ def judge(
 ) -> tuple[Judged, ...]:
     """Judge every subject; `alpha` is the chance of any false alarm among all of them. Strongest first."""
     judged = [
-        _judge_one(subject, reference, window, rule_of(subject.name, alpha * subject.weight, settings))
+        _judge_one(subject, reference, window, rule_of(subject.name, alpha * subject.weight, settings), settings.seed)
         for subject in subjects
     ]
     return tuple(sorted(judged, key=_strongest_first))
@@ -74,7 +75,7 @@ def data_drift(judged: Sequence[Judged], alpha: float, settings: DriftSettings) 
     weight = sum(part for part, _ in scored)
     return DataDrift(
         detected=drifted > 0 if tested else None,
-        method=METHOD,
+        method=f"{'psi' if settings.method == DEFAULT else settings.method} + {_OTHER_METHODS}",
         score=sum(part * excess for part, excess in scored) / weight if weight else None,
         threshold=settings.score_alert,
         false_alarm_rate=alpha,
@@ -99,10 +100,12 @@ def any_detected(findings: Sequence[ColumnFinding]) -> bool | None:
     return any(verdicts) if verdicts else None
 
 
-def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule) -> Judged:
+def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule, seed: int) -> Judged:
     before, now = reference.columns.get(subject.column), window.columns.get(subject.column)
     if before is None or now is None:
-        reason = f"the {'reference' if before is None else 'log'} has no such column"
+        side, table = ("reference", reference) if before is None else ("log", window)
+        fault = table.unreadable.get(subject.column)
+        reason = f"the {side} has no such column" if fault is None else f"the {side}'s column {fault}"
         return _assemble(subject, window, _no_checks(reason), None, "", reason)
     summaries = _summarise(before, now)
     if summaries is None:
@@ -110,8 +113,12 @@ def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule) ->
         return _assemble(subject, window, _no_checks(reason), None, "", reason)
     cuts, before_summary, now_summary = summaries
     shape, checks = check_column(before_summary, now_summary, rule)
+    if rule.method != DEFAULT:
+        alpha = rule.shape_alpha(isinstance(before, NumberColumn))
+        allowance = Allowance(alpha, rule.psi_floor, rule.minimum_rows, seed)
+        checks = (shape_by(rule.method, before, now, allowance), *checks[1:])
     sentence, kind = describe(checks, before_summary, now_summary, cuts)
-    return _assemble(subject, window, checks, shape.excess, kind, sentence)
+    return _assemble(subject, window, checks, shape, kind, sentence)
 
 
 def _summarise(reference: Column, window: Column) -> tuple[Cuts | None, Summary, Summary] | None:
@@ -128,7 +135,7 @@ def _summarise(reference: Column, window: Column) -> tuple[Cuts | None, Summary,
 
 
 def _assemble(
-    subject: Subject, window: Table, checks: tuple[Check, ...], excess: float | None, kind: str, sentence: str
+    subject: Subject, window: Table, checks: tuple[Check, ...], shape: Shape | None, kind: str, sentence: str
 ) -> Judged:
     column = window.columns.get(subject.column)
     without = window.rows if column is None else missing_rows(column)
@@ -143,17 +150,21 @@ def _assemble(
         checks=checks,
         drift_ratio=max(ratios, default=None),
         detected=any(verdicts) if verdicts else None,
-        severity=_severity(checks),
+        severity=_severity(checks, None if shape is None else shape.psi),
         kind=kind,
         sentence=sentence,
     )
-    return Judged(finding, excess)
+    return Judged(finding, None if shape is None else shape.excess)
 
 
-def _severity(checks: tuple[Check, ...]) -> Severity:
-    """The gravest grade of the checks that say drift; at least a notice when one does."""
+def _severity(checks: tuple[Check, ...], psi: float | None) -> Severity:
+    """The gravest grade of the checks that say drift; at least a notice when one does.
+
+    A shape is graded by PSI, whichever method found its change: bands of another would mean something else.
+    """
     levels: tuple[Severity, ...] = ("none", "notice", "warning", "high")
-    grades = [1 + sum((check.score or 0.0) > band for band in BANDS[check.name]) for check in checks if check.detected]
+    sizes = [(check.name, psi if check.name == "shape" else check.score) for check in checks if check.detected]
+    grades = [1 + sum((size or 0.0) > band for band in BANDS[name]) for name, size in sizes]
     return levels[max(grades, default=0)]
 
 

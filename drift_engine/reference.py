@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from drift_engine.errors import DriftError
-from drift_engine.table import Column, Table, number_column, text_column
+from drift_engine.table import Column, NumberColumn, Table, number_column, text_column
 from gateway.registry import ModelCard, Registry
 from gateway.registry.artifact import check_file
 from gateway.registry.card import ArtifactMismatch
@@ -43,18 +45,40 @@ def load_reference(registry: Registry, card: ModelCard) -> Reference:
     path = registry.reference_path(card.name, card.version)
     try:
         check_file(path, card.reference)
-        columns = canonical_columns(card)
-        stored = pq.read_table(path)
-        found = {name: _column(stored[name], columns[name]) for name in columns if name in stored.column_names}
+        table = read_columns(path, canonical_columns(card))
     except ArtifactMismatch as error:
         raise UnusableReference(str(error)) from None
     except (OSError, pa.ArrowException) as error:
         raise UnusableReference(f"reference {path} cannot be read: {_first_line(error)}") from None
-    return Reference(Table(found, stored.num_rows), card.reference.sha256)
+    return Reference(table, card.reference.sha256)
+
+
+def read_columns(path: Path, columns: Mapping[str, bool]) -> Table:
+    """The named columns that a Parquet file has, numbers where True and texts where False.
+
+    One after the other, so that no column is in memory twice but the one that is being read. A column of another type
+    is told as unreadable, since the others are none the worse for it.
+
+    Raises OSError or pyarrow.ArrowException for a file that cannot be read.
+    """
+    found, unreadable = {}, {}
+    with pq.ParquetFile(path) as file:
+        for name, is_number in columns.items():
+            if name in file.schema_arrow.names:
+                stored = file.read(columns=[name])[name]
+                try:
+                    found[name] = _column(stored, is_number)
+                except pa.ArrowException:
+                    unreadable[name] = f"holds {stored.type}, not {'numbers' if is_number else 'texts'}"
+        return Table(found, file.metadata.num_rows, unreadable)
 
 
 def _column(array: pa.ChunkedArray, is_number: bool) -> Column:
-    return number_column(array) if is_number else text_column(array)
+    if not is_number:
+        return text_column(array)
+    column = number_column(array)
+    # A column in one piece would share Arrow's memory, which is larger.
+    return column if column.values.base is None else NumberColumn(column.values.copy())
 
 
 def _first_line(error: Exception) -> str:

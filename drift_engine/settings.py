@@ -14,6 +14,7 @@ from gateway.settings import convert, setting
 MONTH_SECONDS = 30 * 24 * 3600
 #: How one column is judged: may be set for all columns, for those of a model, and for one column of a model.
 COLUMN_KEYS = (
+    "method",
     "minimum_rows",
     "psi_floor",
     "location_floor",
@@ -140,6 +141,12 @@ class DriftSettings:
         0.05, "part of a column's budget for its missing values", minimum=1e-3, maximum=_SHARE_MAX
     )
     novel_share: float = setting(0.2, "part of a column's budget for novel values", minimum=1e-3, maximum=_SHARE_MAX)
+    method: str = setting(
+        "default",
+        "how the shape of a column is compared: by the default rule, or by one of Evidently's methods (`psi`, "
+        "`wasserstein`, `jensenshannon`, `ks`, `chisquare`)",
+        choices=("default", "psi", "wasserstein", "jensenshannon", "ks", "chisquare"),
+    )
     score_alert: float = setting(
         0.10, "line of the data set's drift score, the classic 0.1; it grades and does not decide", minimum=0.001
     )

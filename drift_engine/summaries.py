@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,26 +80,27 @@ def reference_cuts(column: NumberColumn) -> Cuts | None:
     Few distinct values get a bin each (cut half way between neighbours). Otherwise the cuts are the deciles;
     since a bin includes its upper edge, a mass point at the minimum has the first bin to itself.
     """
-    values = column.present()
+    values = column.ordered()
     if not len(values):
         return None
     # Infinite values count in the outer bins, but a cut half way to infinity would be no cut.
-    distinct = np.unique(values)
+    distinct = values[np.append(True, values[1:] != values[:-1])]
     if len(distinct) <= DISTINCT_MAX:
         finite = distinct[np.isfinite(distinct)]
         edges = finite[:-1] / 2 + finite[1:] / 2
         return Cuts(edges, float(distinct[0]), float(distinct[-1]), finite if len(finite) == len(distinct) else None)
-    deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
+    deciles = quantiles(values, np.arange(1, BINS) / BINS)
     edges = np.unique(deciles[np.isfinite(deciles)])
     return Cuts(edges, float(distinct[0]), float(distinct[-1]))
 
 
 def summarise_number(column: NumberColumn, cuts: Cuts) -> NumberSummary:
     """Count the values of one column into the reference's bins."""
-    values = column.present()
-    bins = np.searchsorted(cuts.edges, values, side="left")
-    counts = np.bincount(bins, minlength=len(cuts.edges) + 1).astype(np.int64)
-    below, above = int(np.count_nonzero(values < cuts.minimum)), int(np.count_nonzero(values > cuts.maximum))
+    values = column.ordered()
+    ends = np.searchsorted(values, cuts.edges, side="right")
+    counts = np.diff(ends, prepend=0, append=len(values)).astype(np.int64)
+    below = int(np.searchsorted(values, cuts.minimum, side="left"))
+    above = len(values) - int(np.searchsorted(values, cuts.maximum, side="right"))
     return NumberSummary(counts, len(column.values) - len(values), below, above, _quartiles(values))
 
 
@@ -118,8 +118,14 @@ def missing_rows(column: Column) -> int:
     return int(np.count_nonzero(column.codes < 0))
 
 
-def _quartiles(values: NDArray[Any]) -> tuple[float, float, float]:
-    if not len(values):
+def quantiles(ordered: Floats, shares: Floats) -> Floats:
+    """Order statistics of ascending values, of which there is one at least: the smallest x with F(x) >= share."""
+    ranks = np.ceil(len(ordered) * shares).astype(np.int64) - 1
+    return ordered[np.clip(ranks, 0, len(ordered) - 1)]
+
+
+def _quartiles(ordered: Floats) -> tuple[float, float, float]:
+    if not len(ordered):
         return (np.nan, np.nan, np.nan)
-    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), method="inverted_cdf")
+    low, middle, high = quantiles(ordered, np.array([0.25, 0.5, 0.75]))
     return float(low), float(middle), float(high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
+#: Which rows: a mask, positions, or a slice, which copies nothing.
+Rows = NDArray[Any] | slice
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,22 @@ class NumberColumn:
 
     values: Floats
 
-    def take(self, rows: NDArray[Any]) -> NumberColumn:
-        """The rows selected by a mask or by positions."""
+    def take(self, rows: Rows) -> NumberColumn:
+        """The rows selected by a mask, by positions or by a slice."""
         return NumberColumn(self.values[rows])
 
     def present(self) -> Floats:
-        """The values that are not missing."""
+        """The values that are not missing, in the order of the rows."""
         return self.values[~np.isnan(self.values)]
+
+    def ordered(self) -> Floats:
+        """The values that are not missing, ascending; every count and quantile of a column comes from here.
+
+        numpy sorts 1,000,000 floats in some 5 ms where the processor has AVX, less than binning them takes.
+        """
+        # NaN sorts behind infinity.
+        values = np.sort(self.values)
+        return values[: np.searchsorted(values, np.nan)]
 
 
 @dataclass(frozen=True)
@@ -37,8 +48,8 @@ class TextColumn:
     codes: Codes
     levels: tuple[str, ...]
 
-    def take(self, rows: NDArray[Any]) -> TextColumn:
-        """The rows selected by a mask or by positions; the levels stay."""
+    def take(self, rows: Rows) -> TextColumn:
+        """The rows selected by a mask, by positions or by a slice; the levels stay."""
         return TextColumn(self.codes[rows], self.levels)
 
     def texts(self) -> NDArray[np.object_]:
@@ -52,16 +63,17 @@ Column = NumberColumn | TextColumn
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length by name."""
+    """Columns of equal length by name. `unreadable`: columns whose values are not what they should be, and why."""
 
     columns: Mapping[str, Column]
     rows: int
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def take(self, rows: NDArray[Any]) -> Table:
-        """The rows selected by a mask or by positions."""
-        taken = {name: column.take(rows) for name, column in self.columns.items()}
+        """The rows selected by a mask or by positions. Rows that a mask selects in one piece are not copied."""
         count = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
-        return Table(taken, count)
+        chosen = _piece(rows, count) if rows.dtype == np.bool_ else rows
+        return Table({name: column.take(chosen) for name, column in self.columns.items()}, count, self.unreadable)
 
     def select(self, names: tuple[str, ...]) -> Table:
         """The named columns that exist, in the order of `names`."""
@@ -74,6 +86,12 @@ def sample(table: Table, rows_max: int, seed: int) -> Table:
         return table
     rows = np.random.default_rng(seed).choice(table.rows, rows_max, replace=False)
     return table.take(np.sort(rows))
+
+
+def _piece(mask: NDArray[np.bool_], count: int) -> Rows:
+    """The mask as a slice where its rows lie side by side, as those of a window do in a table in time order."""
+    first = int(np.argmax(mask)) if count else 0
+    return slice(first, first + count) if mask[first : first + count].all() else mask
 
 
 def number_column(array: pa.Array | pa.ChunkedArray) -> NumberColumn:

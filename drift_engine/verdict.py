@@ -10,6 +10,20 @@ from drift_engine.results.schema import Check, ColumnFinding, Result
 #: So many of the columns that moved are named in the headline.
 _NAMES_MAX = 3
 
+#: What a page calls the figure of a check, by its method.
+_MEASURES = {
+    "psi": "PSI",
+    "evidently psi": "PSI, Evidently's bins",
+    "wasserstein": "Wasserstein distance (normed)",
+    "jensenshannon": "Jensen-Shannon distance",
+    "ks": "K-S distance",
+    "chisquare": "chi-square",
+    "mann-whitney": "rank shift, Mann-Whitney",
+    "mood": "rank spread, Mood",
+    "hypergeometric": "change of the missing share",
+    "exceedance": "share of novel values",
+}
+
 Tone = Literal["good", "bad", "unknown"]
 
 
@@ -50,6 +64,11 @@ def decisive(finding: ColumnFinding) -> Check | None:
     """The check that speaks for a column: the one with the largest ratio; None where none gave a verdict."""
     answered = [check for check in finding.checks if check.drift_ratio is not None]
     return max(answered, key=lambda check: check.drift_ratio or 0.0, default=None)
+
+
+def measure(check: Check) -> str:
+    """What the check's score is of, for people."""
+    return _MEASURES.get(check.method, check.method)
 
 
 def _what_moved(result: Result) -> list[str]:

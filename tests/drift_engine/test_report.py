@@ -13,10 +13,14 @@ import pytest
 from drift_engine import evidently_report
 from drift_engine.evidently_report import NothingToDraw, Rendered
 from drift_engine.report import report_page
+from drift_engine.results.schema import ColumnFinding
 from drift_engine.run import Committed
-from drift_engine.verdict import decisive
+from drift_engine.subjects import answer_subjects, input_subjects
+from drift_engine.verdict import decisive, measure
+from gateway.registry.columns import CONFIDENCE, PREDICTION, feature_column
 from tests.browser import browser
-from tests.drift_engine.scenario import Scenario, binary_card, regression_card, rows
+from tests.drift_engine.scenario import FEATURES, Scenario, binary_card, regression_card, rows
+from tests.drift_engine.test_run import ODD_REFERENCES, ODD_WINDOWS
 from tests.results import result as plain_result
 
 HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=alert(1)>"
@@ -62,6 +66,79 @@ def test_evidently_shows_our_figures_and_verdicts(tmp_path: Path) -> None:
         assert check.score is not None
         assert float(shown[name]["drift_score"]) == pytest.approx(check.score, abs=1e-6)
         assert shown[name]["data_drift"] == ("Detected" if columns[name].detected else "Not Detected")
+
+
+def agree_with_the_result(committed: Committed) -> set[str]:
+    """The columns that Evidently's table shows, after a look at their figures; the others are named as not drawn."""
+    html = committed.report.read_text()
+    shown = {row["column_name"]: row for row in evidently_rows(html)}
+    for name, finding in drawn_as(committed).items():
+        if name not in shown:
+            assert f"<li>{finding.column}: no" in html, f"{finding.column} is neither drawn nor named"
+            continue
+        check = decisive(finding)
+        assert check is not None
+        assert check.score is not None
+        # Evidently shows six decimals.
+        assert shown[name]["drift_score"] == round(check.score, 6), name
+        assert shown[name]["data_drift"] == ("Detected" if finding.detected else "Not Detected"), name
+        assert shown[name]["stattest_name"] == f"{measure(check)}, all rows"
+    return set(shown)
+
+
+def drawn_as(committed: Committed) -> dict[str, ColumnFinding]:
+    """The findings by the name that the columns have in Evidently's table."""
+    subjects = (*input_subjects(binary_card(), 0.5), *answer_subjects(binary_card()))
+    columns = {subject.name: subject.column for subject in subjects}
+    result = committed.result
+    return {columns[item.column]: item for item in (*result.data_drift.columns, *result.prediction_drift.findings)}
+
+
+@pytest.mark.parametrize("name", ODD_WINDOWS)
+def test_an_odd_column_of_the_window_leaves_the_rest_of_the_report_standing(tmp_path: Path, name: str) -> None:
+    """Whatever it holds: every other column is drawn, with the figures and the verdict of the result."""
+    made = Scenario(tmp_path).reference(rows(2000, 1))
+    made.log(rows(200, 2, **ODD_WINDOWS[name]))
+    shown = agree_with_the_result(made.run())
+    odd = {feature_column(changed) for changed in ODD_WINDOWS[name] if changed != "score"}
+    every = {feature_column(feature.name) for feature in FEATURES} | {PREDICTION, CONFIDENCE}
+    assert every - odd <= shown
+
+
+@pytest.mark.parametrize("name", ODD_REFERENCES)
+def test_an_odd_column_of_the_reference_leaves_the_rest_of_the_report_standing(tmp_path: Path, name: str) -> None:
+    """A column that it lacks, that is empty or of another type is a finding; the others are drawn as they are."""
+    made = Scenario(tmp_path).reference(rows(2000, 1), **ODD_REFERENCES[name])
+    found = rows(300, 2)
+    made.label(made.log(found), found["label"])
+    shown = agree_with_the_result(made.run())
+    odd = {feature_column(changed) for changed in ODD_REFERENCES[name]}
+    assert {feature_column(feature.name) for feature in FEATURES} - odd <= shown
+
+
+@pytest.mark.parametrize("labels", [["yes"] * 300, ["yes", None] * 150, ["maybe"] * 300])
+def test_odd_labels_leave_the_rest_of_the_report_standing(tmp_path: Path, labels: list[str | None]) -> None:
+    """One class, half of the labels, a class that the model does not know: all columns are drawn."""
+    made = Scenario(tmp_path).reference(rows(2000, 1))
+    pairs = [pair for pair in zip(made.log(rows(300, 2)), labels, strict=True) if pair[1] is not None]
+    made.label([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    committed = made.run()
+    assert len(agree_with_the_result(committed)) == len(drawn_as(committed))
+    assert "labels of the window are all of one class" in committed.report.read_text()
+
+
+def test_damage_in_the_log_leaves_the_rest_of_the_report_standing(tmp_path: Path) -> None:
+    """The damaged line is told, every column is drawn from the others."""
+    made = Scenario(tmp_path).reference(rows(2000, 1))
+    made.log(rows(300, 2))
+    segment = next(made.paths.live.rglob("*.csv"))
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.chmod(0o644)
+    segment.write_bytes(content)
+    committed = made.run()
+    assert committed.result.rows.corrupt == 1
+    assert len(agree_with_the_result(committed)) == len(drawn_as(committed))
 
 
 def test_the_summary_comes_first_and_speaks_for_itself(tmp_path: Path) -> None:

@@ -160,6 +160,9 @@ ODD_REFERENCES: dict[str, dict[str, Any]] = {
     "a column is missing": {"noise": None},
     "a column is all missing": {"noise": pa.nulls(2000, pa.float64()), "country": pa.nulls(2000, pa.string())},
     "a column is constant": {"amount": pa.array([1.5] * 2000), "country": pa.array(["de"] * 2000)},
+    "a number is text": {"amount": pa.array(["1.5", "many"] * 1000), "noise": pa.array([[1.0], []] * 1000)},
+    "a text is a list": {"country": pa.array([["de"], ["fr"]] * 1000), "label": pa.array([["yes"], None] * 1000)},
+    "a text is a number": {"country": pa.array([1, 2] * 1000)},
     "no labels": {"label": pa.nulls(2000, pa.string())},
     "no scores": {"probability_yes": None, "confidence": None},
 }
@@ -177,6 +180,11 @@ def test_an_odd_reference_is_judged_and_reported(tmp_path: Path, name: str) -> N
         finding = next(item for item in committed.result.data_drift.columns if item.column == "noise")
         assert finding.detected is None
         assert finding.sentence == "the reference has no such column"
+    if name == "a number is text":
+        found_of = {item.column: item for item in committed.result.data_drift.columns}
+        assert found_of["amount"].detected is found_of["noise"].detected is None
+        assert found_of["amount"].sentence == "the reference's column holds string, not numbers"
+        assert found_of["age"].detected is False
     assert "drawDashboard" in report_of(committed)
 
 

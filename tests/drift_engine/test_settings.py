@@ -51,7 +51,7 @@ def test_the_narrowest_table_that_names_a_value_decides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("[drift.columns.amount]\npsi_flor = 1", "columns.amount: unknown key 'psi_flor'; known are minimum_rows"),
+        ("[drift.columns.amount]\npsi_flor = 1", "columns.amount: unknown key 'psi_flor'; known are method"),
         ("[drift.columns.amount]\nalpha = 0.1", "columns.amount: unknown key 'alpha'"),
         ("[drift.models.loans]\ninterval_seconds = 60", "loans: unknown key 'interval_seconds'"),
         ("[drift.models.loans.columns.age]\nnovel_share = 0.5", "age.novel_share: 0.5 is above the maximum 0.24"),
