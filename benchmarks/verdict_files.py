@@ -42,8 +42,10 @@ def measure(folder: Path, splits: int, seed: int, progress: Callable[[str], None
     rows = []
     for file, period in periods(find).items():
         alarms = random_split_alarms(period, splits, seed)
-        rows.append(_row(f"{file}, random splits", SPLIT_REFERENCE, SPLIT_WINDOW, f"{alarms} alarms in {splits}", ""))
-        progress(f"{file}: {alarms} alarms in {splits} random splits")
+        rows.append(
+            _row(f"{file}, random splits", SPLIT_REFERENCE, SPLIT_WINDOW, f"{alarms} of {splits:,} alarmed", "")
+        )
+        progress(f"{file}: {alarms} of {splits} random splits alarmed")
     for name, pair in pairs(find).items():
         found = moved(compared(pair.reference, pair.window))
         told = f"{len(pair.changed & found)} of {len(pair.changed)} known columns" if pair.changed else "nothing"

@@ -192,7 +192,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--windows", type=int, default=1000, help="windows per cell of false alarms (default: 1000)")
     parser.add_argument("--power-windows", type=int, default=1000, help="windows per shift and size (default: 1000)")
     parser.add_argument("--evidently-windows", type=int, default=100, help="of Evidently per cell (default: 100)")
-    parser.add_argument("--splits", type=int, default=200, help="random splits of each real file (default: 200)")
+    parser.add_argument("--splits", type=int, default=1000, help="random splits of each real file (default: 1000)")
     parser.add_argument("--data", type=Path, default=report.ROOT.parent / "shared" / "data", help="the real files")
     parser.add_argument("--seed", type=int, default=20261121)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="(default: all)")
