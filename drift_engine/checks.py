@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri, gammaln
+from scipy.special import gammaln
 
+from drift_engine.clustering import INDEPENDENT, Clustering
 from drift_engine.results.schema import Check
 from drift_engine.summaries import Counts, LevelSummary, NumberSummary, Summary
 
@@ -27,11 +28,15 @@ NOVEL_FLOOR = 0.005
 
 @dataclass(frozen=True)
 class Rule:
-    """How one column is judged: its part `alpha` of the run's budget, the PSI floor, the fewest rows for a shape."""
+    """How one column is judged: its part `alpha` of the run's budget, the PSI floor, the fewest rows for a shape.
+
+    `clustering`: how far its rows are from independent; the fewest rows are independent ones.
+    """
 
     alpha: float
     psi_floor: float
     minimum_rows: int
+    clustering: Clustering = INDEPENDENT
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ def check_column(reference: Summary, window: Summary, rule: Rule) -> tuple[Shape
     """Shape, missing and novel check of one column; both summaries are of the same kind."""
     return (
         check_shape(reference, window, rule),
-        check_missing(reference, window, rule.alpha * MISSING_SHARE),
-        check_novel(reference, window, rule.alpha * NOVEL_SHARE),
+        check_missing(reference, window, rule.alpha * MISSING_SHARE, rule.clustering.missing_effect),
+        check_novel(reference, window, rule.alpha * NOVEL_SHARE, rule.clustering.design_effect),
     )
 
 
@@ -55,17 +60,19 @@ def check_shape(reference: Summary, window: Summary, rule: Rule) -> Shape:
     """PSI of the pooled counts against the chi-square quantile that chance allows, or the floor."""
     n, m = reference.present, window.present
     for rows, of in ((m, "window"), (n, "reference")):
-        if rows < rule.minimum_rows:
-            return _no_shape(f"{rows} values in the {of}, {rule.minimum_rows} needed")
+        told = int(rows / rule.clustering.design_effect)
+        if told < rule.minimum_rows:
+            like = "" if told == rows else f" that tell as much as {told} independent ones"
+            return _no_shape(f"{rows} values in the {of}{like}, {rule.minimum_rows} needed")
     c, d = _pooled(reference, window)
     bins = len(c)
     if bins < 2:
         return _no_shape("the reference has one value, or only rare ones: there is no shape to compare")
     scale = 1 / n + 1 / m
     score = psi(c, d)
-    allowed = max(rule.psi_floor, scale * float(chdtri(bins - 1, SHAPE_SHARE * rule.alpha)))
+    allowed = max(rule.psi_floor, scale * rule.clustering.quantile(bins - 1, SHAPE_SHARE * rule.alpha))
     check = Check("shape", "psi", score, allowed, score / allowed, score > allowed)
-    return Shape(check, max(0.0, score - scale * (bins - 1)))
+    return Shape(check, max(0.0, score - scale * (bins - 1) * rule.clustering.design_effect))
 
 
 def psi(reference: Counts, window: Counts) -> float:
@@ -79,11 +86,12 @@ def psi(reference: Counts, window: Counts) -> float:
     return float(np.sum((p - q) * np.log(p / q)))
 
 
-def check_missing(reference: Summary, window: Summary, alpha: float) -> Check:
+def check_missing(reference: Summary, window: Summary, alpha: float, effect: float = 1.0) -> Check:
     """Did the share of missing values move by more than a percentage point and by more than chance allows?
 
     Two-sided hypergeometric test given the total number of missing values. The score is the change of the
-    share; the threshold is the largest change in its direction that is not significant, or the floor.
+    share; the threshold is the largest change in its direction that is not significant, or the floor. With a
+    design effect of the rows, counts are divided by it.
     """
     n_all, m_all = reference.present + reference.missing, window.present + window.missing
     if not n_all or not m_all:
@@ -92,17 +100,19 @@ def check_missing(reference: Summary, window: Summary, alpha: float) -> Check:
     change = observed / m_all - reference.missing / n_all
     allowed = MISSING_FLOOR
     if abs(change) > MISSING_FLOOR:
-        k = _critical_count(total, n_all, m_all, alpha / 2, upper=change > 0)
-        allowed = max(MISSING_FLOOR, abs(k / m_all - (total - k) / n_all))
+        n_told, m_told, total_told = (math.ceil(count / effect) for count in (n_all, m_all, total))
+        k = _critical_count(total_told, n_told, m_told, alpha / 2, upper=change > 0)
+        allowed = max(MISSING_FLOOR, abs(k / m_told - (total_told - k) / n_told))
     score = abs(change)
     return Check("missing", "hypergeometric", score, allowed, score / allowed, score > allowed)
 
 
-def check_novel(reference: Summary, window: Summary, alpha: float) -> Check:
+def check_novel(reference: Summary, window: Summary, alpha: float, effect: float = 1.0) -> Check:
     """Does the window hold values that the reference never showed, more than chance would bring?
 
     Numbers: k rows beyond the maximum (or minimum) of the reference have probability (m/(n+m))**k without
-    drift, doubled for the two ends. Levels: see `_allowed_unseen`.
+    drift, doubled for the two ends. Levels: see `_allowed_unseen`. With a design effect of the rows so many more are
+    allowed: they come together.
     """
     n, m = reference.present, window.present
     if not n or not m:
@@ -115,7 +125,7 @@ def check_novel(reference: Summary, window: Summary, alpha: float) -> Check:
         assert isinstance(reference, LevelSummary)
         observed = max((count for level, count in window.counts.items() if level not in reference.counts), default=0)
         limit = _allowed_unseen(reference, window, ratio, alpha) if observed else 0.0
-    score, allowed = observed / m, max(NOVEL_FLOOR, limit / m)
+    score, allowed = observed / m, max(NOVEL_FLOOR, effect * limit / m)
     return Check("novel", "exceedance", score, allowed, score / allowed, score > allowed)
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from drift_engine.results.schema import ColumnFinding, Performance, Result
 from drift_engine.run import Committed
-from drift_engine.verdict import drifted, verdict
+from drift_engine.verdict import drifted, scale_phrase, verdict
 from gateway.registry import Metric
 
 _TONES = {"good": "bold green", "bad": "bold red", "unknown": "bold yellow"}
@@ -33,6 +33,8 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
     if result.outcome != "failed":
         console.print(_quality_line(result), markup=False)
         console.print(_rows_line(result), markup=False)
+        if result.independence is not None and result.independence.clustered:
+            console.print(f"how sure: {result.independence.sentence}", markup=False)
         console.print(_retraining_line(result), markup=False)
     console.print(f"report: {committed.report}", markup=False)
 
@@ -103,7 +105,8 @@ def _print_columns(console: Console, findings: tuple[ColumnFinding, ...]) -> Non
     for finding in shown:
         line = Text(f"  {_plain(finding.column):<{width}}  ")
         line.append(f"{finding.drift_ratio or 0.0:>8.2f} x allowed", style="red")
-        line.append(f"  {_plain(finding.sentence)}")
+        phrase = scale_phrase(finding.scale)
+        line.append(f"  {phrase + ': ' if phrase else ''}{_plain(finding.sentence)}")
         console.print(line)
     if len(findings) > len(shown):
         console.print(f"  and {len(findings) - len(shown)} more", markup=False)

@@ -16,7 +16,7 @@ from drift_engine.results.schema import ColumnFinding, Result
 from drift_engine.sentences import better_or_worse, number, percent
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table
-from drift_engine.verdict import decisive, verdict
+from drift_engine.verdict import decisive, scale_phrase, verdict
 from gateway.registry import ModelCard
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -95,6 +95,7 @@ def _environment() -> jinja2.Environment:
         "moment": moment,
         "decisive": decisive,
         "better_or_worse": better_or_worse,
+        "scale_phrase": scale_phrase,
     }
     return environment
 

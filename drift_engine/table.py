@@ -25,6 +25,10 @@ class NumberColumn:
         """The rows selected by a mask or by positions."""
         return NumberColumn(self.values[rows])
 
+    def after(self, first: int) -> NumberColumn:
+        """The rows from position `first` on, without a copy."""
+        return NumberColumn(self.values[first:])
+
     def present(self) -> Floats:
         """The values that are not missing."""
         return self.values[~np.isnan(self.values)]
@@ -40,6 +44,10 @@ class TextColumn:
     def take(self, rows: NDArray[Any]) -> TextColumn:
         """The rows selected by a mask or by positions; the levels stay."""
         return TextColumn(self.codes[rows], self.levels)
+
+    def after(self, first: int) -> TextColumn:
+        """The rows from position `first` on, without a copy."""
+        return TextColumn(self.codes[first:], self.levels)
 
     def texts(self) -> NDArray[np.object_]:
         """The values as Python strings, None where missing."""
@@ -62,6 +70,11 @@ class Table:
         taken = {name: column.take(rows) for name, column in self.columns.items()}
         count = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
         return Table(taken, count)
+
+    def after(self, first: int) -> Table:
+        """The rows from position `first` on, without a copy."""
+        taken = {name: column.after(first) for name, column in self.columns.items()}
+        return Table(taken, max(0, self.rows - first))
 
     def select(self, names: tuple[str, ...]) -> Table:
         """The named columns that exist, in the order of `names`."""

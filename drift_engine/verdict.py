@@ -7,6 +7,8 @@ from typing import Literal
 
 from drift_engine.results.schema import Check, ColumnFinding, Result
 
+#: The rows that a time scale judges, in words. An ad hoc run has one scale, its window, which needs none.
+_SCALE_PHRASES = {"interval": "since the run before", "hour": "in the last hour", "day": "in the last 24 hours"}
 #: So many of the columns that moved are named in the headline.
 _NAMES_MAX = 3
 
@@ -46,6 +48,11 @@ def drifted(result: Result) -> tuple[ColumnFinding, ...]:
     return tuple(finding for finding in findings if finding.detected)
 
 
+def scale_phrase(scale: str) -> str:
+    """Which rows a time scale judges: "in the last hour"; "" for the window of an ad hoc run."""
+    return _SCALE_PHRASES.get(scale, "")
+
+
 def decisive(finding: ColumnFinding) -> Check | None:
     """The check that speaks for a column: the one with the largest ratio; None where none gave a verdict."""
     answered = [check for check in finding.checks if check.drift_ratio is not None]
@@ -59,9 +66,16 @@ def _what_moved(result: Result) -> list[str]:
         columns = "column" if data.columns_tested == 1 else "columns"
         names = [finding.column for finding in data.columns if finding.detected]
         shown = ", ".join(names[:_NAMES_MAX]) + (", ..." if len(names) > _NAMES_MAX else "")
-        moved.append(f"{data.columns_drifted} of {data.columns_tested} {columns} moved ({shown})")
+        moved.append(f"{data.columns_drifted} of {data.columns_tested} {columns} moved{_where(data.columns)} ({shown})")
     if result.prediction_drift.detected:
-        moved.append("the model's answers moved")
+        moved.append(f"the model's answers moved{_where(result.prediction_drift.findings)}")
     if result.concept_drift.detected:
         moved.append(result.concept_drift.reason)
     return moved
+
+
+def _where(findings: tuple[ColumnFinding, ...]) -> str:
+    """The time scales that drift is seen on, those of the strongest findings first."""
+    phrases = dict.fromkeys(scale_phrase(finding.scale) for finding in findings if finding.detected)
+    said = " and ".join(phrase for phrase in phrases if phrase)
+    return f" {said}" if said else ""
