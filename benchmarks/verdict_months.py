@@ -56,7 +56,7 @@ class Month:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate, print tables for docs/verdicts.md, write `.cache/bench/verdict_months.json`."""
+    """Simulate, print tables for docs/verdicts.md, write `.cache/bench/verdict_*.json`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdict_months", description=__doc__)
     parser.add_argument("--months", type=int, default=200, help="simulated months for each row of the table")
     parser.add_argument("--shifts", type=int, default=200, help="simulated shifts for each delay")
@@ -66,14 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.nice(19)
     print(f"seed {options.seed}, {options.months} months, reference of {options.reference:,} rows", flush=True)
-    table = [
-        _months(options, rows, sessions=sessions, allow=allow)
-        for rows in options.rows
-        for sessions, allow in ((False, True), (True, True), (True, False))
+    facts = report.machine("numpy", "scipy")
+    report.RESULTS.mkdir(parents=True, exist_ok=True)
+    kinds = ((False, True), (True, True), (True, False))
+    months = [
+        _months(options, rows, sessions=sessions, allow=allow) for sessions, allow in kinds for rows in options.rows
     ]
-    table += [_delays(options, rows) for rows in options.rows]
-    notes = [__doc__, f"Seed {options.seed}; bounds are exact Poisson ones, one-sided 95 %."]
-    report.publish("verdict_months", report.machine("numpy", "scipy"), table, notes)
+    bounds = f"Seed {options.seed}; at most: the exact one-sided 95 % bound of a Poisson mean."
+    report.publish("verdict_months", facts, months, [bounds])
+    delays = [_delays(options, rows, shift) for rows in options.rows for shift in SHIFTS]
+    report.publish("verdict_delays", facts, delays, [f"Seed {options.seed}; medians of {options.shifts} shifts."])
     return 0
 
 
@@ -129,16 +131,13 @@ def _alarm(
             alarms[run] = _says_drift(stream, scale.alpha, counts[run], int(missing[run]))
 
 
-def _delays(options: argparse.Namespace, rows: int) -> dict[str, Any]:
+def _delays(options: argparse.Namespace, rows: int, shift: float) -> dict[str, Any]:
     """One row of the table of delays: the median time to the first run that names the shifted column."""
-    found: dict[str, Any] = {"rows a run": rows, "shifts": options.shifts}
-    for shift in SHIFTS:
-        rng = np.random.default_rng([options.seed, rows, int(100 * shift)])
-        delays = [_delay(rng, options.reference, rows, shift) for _ in range(options.shifts)]
-        for way in delays[0]:
-            found[f"{shift} SD, {way}"] = _text(float(np.median([delay[way] for delay in delays])))
-        print(f"  {rows} rows, {shift} SD: {found}", flush=True)
-    return found
+    rng = np.random.default_rng([options.seed, rows, int(100 * shift)])
+    delays = [_delay(rng, options.reference, rows, shift) for _ in range(options.shifts)]
+    medians = {way: _text(float(np.median([delay[way] for delay in delays]))) for way in delays[0]}
+    print(f"  {rows} rows, {shift} SD: {medians}", flush=True)
+    return {"rows a run": rows, "shift, SD": shift} | medians
 
 
 def _delay(rng: np.random.Generator, reference: int, rows: int, shift: float) -> dict[str, float]:

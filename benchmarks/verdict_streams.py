@@ -215,4 +215,4 @@ def _ends(kind: Kind, cuts: Cuts) -> Floats:
 def _sessions(rng: np.random.Generator, sessions: int) -> Floats:
     common = rng.normal(size=(sessions, 1))
     own = rng.normal(size=(sessions, SESSION_ROWS))
-    return np.sqrt(CORRELATION) * common + np.sqrt(1 - CORRELATION) * own
+    return np.asarray(np.sqrt(CORRELATION) * common + np.sqrt(1 - CORRELATION) * own)

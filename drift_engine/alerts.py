@@ -104,9 +104,7 @@ def _cause(finding: ColumnFinding) -> str:
 
 def _answer_alerts(answers: PredictionDrift) -> list[Alert]:
     return [
-        Alert("prediction_drift", finding.severity, _cause(finding))
-        for finding in answers.findings
-        if finding.detected
+        Alert("prediction_drift", finding.severity, _cause(finding)) for finding in answers.findings if finding.detected
     ]
 
 

@@ -83,9 +83,7 @@ def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason
     return dataclasses.replace(found, outcome="failed", independence=None)
 
 
-def _quality(
-    card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows
-) -> Quality:
+def _quality(card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows) -> Quality:
     """Quality on the rows of the window, or of as many hours as the settings say where a scheduled one is shorter."""
     start = moment(window.start)
     if window.kind == "scheduled":

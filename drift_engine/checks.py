@@ -52,7 +52,7 @@ def check_column(reference: Summary, window: Summary, rule: Rule) -> tuple[Shape
     return (
         check_shape(reference, window, rule),
         check_missing(reference, window, rule.alpha * MISSING_SHARE, rule.clustering.missing_effect),
-        check_novel(reference, window, rule.alpha * NOVEL_SHARE, rule.clustering.design_effect),
+        check_novel(reference, window, rule.alpha * NOVEL_SHARE, rule.clustering.cell_effect),
     )
 
 

@@ -46,6 +46,8 @@ class Clustering:
     Attributes:
         weights: of the squared normals that a chi-square statistic sums up, largest first; () when independent.
             Their mean is at most `DESIGN_EFFECT_MAX`.
+        cell_effect: the design effect of the one bin or level that bunches most, for values that are not in the
+            reference and so have none of their own.
         missing_effect: the design effect of the share of missing values; 1 when independent.
         measured_effect: the larger of both as it was measured, without that limit.
         blocks: how many blocks of the reference it was measured on; 0 where it could not be.
@@ -53,6 +55,7 @@ class Clustering:
     """
 
     weights: tuple[float, ...] = ()
+    cell_effect: float = 1.0
     missing_effect: float = 1.0
     measured_effect: float = 1.0
     blocks: int = 0
@@ -108,14 +111,15 @@ def measure_clustering(reference: Column, cuts: Cuts | None, window_rows: int, a
         return INDEPENDENT
     blocks = len(codes) // block_rows
     table = _block_table(codes[: blocks * block_rows], blocks, bins)
-    shape = _weights(table[:, 1:], alpha / 2)
-    missing = _weights(np.column_stack([table[:, 0], table[:, 1:].sum(axis=1)]), alpha / 2)
-    effects = [float(np.mean(weights)) if weights else 1.0 for weights in (shape, missing)]
-    limited = max(1.0, effects[0] / DESIGN_EFFECT_MAX)
+    shape, cell = _look(table[:, 1:], alpha / 2)
+    _, missing = _look(np.column_stack([table[:, 0], table[:, 1:].sum(axis=1)]), alpha / 2)
+    mean = float(np.mean(shape)) if shape else 1.0
+    limited = max(1.0, mean / DESIGN_EFFECT_MAX)
     return Clustering(
         weights=tuple(weight / limited for weight in shape),
-        missing_effect=min(effects[1], DESIGN_EFFECT_MAX),
-        measured_effect=max(effects),
+        cell_effect=min(cell, DESIGN_EFFECT_MAX),
+        missing_effect=min(missing, DESIGN_EFFECT_MAX),
+        measured_effect=max(mean, missing),
         blocks=blocks,
         block_rows=block_rows,
     )
@@ -137,15 +141,16 @@ def _block_table(codes: NDArray[np.int64], blocks: int, bins: int) -> NDArray[np
     return np.bincount(block * bins + codes, minlength=blocks * bins).reshape(blocks, bins)
 
 
-def _weights(table: NDArray[np.int64], alpha: float) -> tuple[float, ...]:
-    """Eigenvalues of the blocks' covariance, largest first; () where chance explains the table.
+def _look(table: NDArray[np.int64], alpha: float) -> tuple[tuple[float, ...], float]:
+    """Eigenvalues of the blocks' covariance, largest first, and the largest design effect of a single cell.
 
-    table: shape (blocks, cells). The chi-square test of homogeneity decides whether there is anything to correct.
+    () and 1 where chance explains the table, of shape (blocks, cells): the chi-square test of homogeneity decides
+    whether there is anything to correct.
     """
     table = _pooled(table[table.sum(axis=1) >= BLOCK_ROWS_MIN // 2])
     blocks, cells = table.shape
     if blocks < BLOCKS_MIN or cells < 2:
-        return ()
+        return (), 1.0
     rows = table.sum(axis=1, keepdims=True)
     shares = table.sum(axis=0) / rows.sum()
     # Squared and summed: the Pearson statistic of a block against the whole, to first order PSI / (1/m - 1/n).
@@ -154,10 +159,11 @@ def _weights(table: NDArray[np.int64], alpha: float) -> tuple[float, ...]:
     expected_mean = degrees * (blocks - 1)
     total = float((deviations**2 * (1 - rows / rows.sum())).sum())
     if total <= expected_mean or chdtrc(expected_mean, total) >= alpha:
-        return ()
+        return (), 1.0
     # One of them is 0: shares sum to 1.
     found = np.linalg.eigvalsh(deviations.T @ deviations / blocks)[::-1][:degrees]
-    return tuple(float(weight) for weight in found)
+    cells_alone = (deviations**2).mean(axis=0) / (1 - shares)
+    return tuple(float(weight) for weight in found), max(1.0, float(cells_alone.max()))
 
 
 def _pooled(table: NDArray[np.int64]) -> NDArray[np.int64]:
