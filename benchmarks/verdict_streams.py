@@ -27,7 +27,7 @@ from drift_engine.table import Column, Floats, NumberColumn, TextColumn
 COLUMNS = 30
 SESSION_ROWS, CORRELATION = 20, 0.5
 RARE_LEVELS = (0.4, 0.3, 0.2, 0.05, 0.03, 0.01, 0.007, 0.003)
-_SESSIONS = 20_000
+_SESSIONS = 10_000
 _NO_QUARTILES = (np.nan, np.nan, np.nan)
 #: A count that deviates less than this by every measure is none that any check could call drift.
 _SCREEN_Z, _SCREEN_P = 3.3, 1e-3
@@ -118,7 +118,7 @@ def draw_counts(
     """What `runs` intervals of `rows` rows count, by cell, shape (runs, cells); and how many values are missing.
 
     Args:
-        sessions: rows come in sessions, see `clustered`; drawn from a pool of 20,000 of them.
+        sessions: rows come in sessions, see `clustered`; drawn from a pool of 10,000 of them.
         shift: the normal numbers behind the column move by so many standard deviations.
     """
     missing = rng.binomial(rows, stream.kind.missing, runs) if stream.kind.missing else np.zeros(runs, dtype=np.int64)
@@ -128,8 +128,8 @@ def draw_counts(
         return rng.multinomial(rows - missing, shares / shares.sum()), missing
     cells = len(stream.ends) + 1
     found = np.searchsorted(ndtri(stream.ends), _sessions(rng, _SESSIONS) + shift)
-    pool = np.zeros((_SESSIONS, cells), dtype=np.int16)
-    np.add.at(pool, (np.arange(_SESSIONS)[:, None], found), 1)
+    places = (np.arange(_SESSIONS)[:, None] * cells + found).ravel()
+    pool = np.bincount(places, minlength=_SESSIONS * cells).reshape(_SESSIONS, cells).astype(np.int16)
     drawn = pool[rng.integers(0, _SESSIONS, (runs, rows // SESSION_ROWS))]
     # Rows without a value come on top.
     return drawn.sum(axis=1, dtype=np.int64), missing
