@@ -18,7 +18,6 @@ from drift_engine.results.schema import (
     Severity,
 )
 from drift_engine.sentences import percent
-from drift_engine.verdict import scale_phrase
 
 #: Share of drifted columns above which it is a warning, and high.
 COLUMNS_WARNING, COLUMNS_HIGH = 0.10, 0.20
@@ -98,8 +97,8 @@ def _share_severity(ratio: float) -> Severity:
 
 
 def _cause(finding: ColumnFinding) -> str:
-    phrase = scale_phrase(finding.scale)
-    return f"{finding.column}{', ' if phrase else ''}{phrase}: {finding.sentence}"
+    seen = f", {finding.seen}" if finding.seen else ""
+    return f"{finding.column}{seen}: {finding.sentence}"
 
 
 def _answer_alerts(answers: PredictionDrift) -> list[Alert]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from drift_engine.results.schema import ColumnFinding, Performance, Result
 from drift_engine.run import Committed
-from drift_engine.verdict import drifted, scale_phrase, verdict
+from drift_engine.verdict import drifted, verdict
 from gateway.registry import Metric
 
 _TONES = {"good": "bold green", "bad": "bold red", "unknown": "bold yellow"}
@@ -105,8 +105,8 @@ def _print_columns(console: Console, findings: tuple[ColumnFinding, ...]) -> Non
     for finding in shown:
         line = Text(f"  {_plain(finding.column):<{width}}  ")
         line.append(f"{finding.drift_ratio or 0.0:>8.2f} x allowed", style="red")
-        phrase = scale_phrase(finding.scale)
-        line.append(f"  {phrase + ': ' if phrase else ''}{_plain(finding.sentence)}")
+        seen = f"{finding.seen}: " if finding.seen else ""
+        line.append(f"  {seen}{_plain(finding.sentence)}")
         console.print(line)
     if len(findings) > len(shown):
         console.print(f"  and {len(findings) - len(shown)} more", markup=False)

@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from drift_engine import evidently_report
 from drift_engine.findings import Subject
-from drift_engine.results.schema import ColumnFinding, Result
+from drift_engine.results.schema import SCALE_PHRASES, ColumnFinding, Result
 from drift_engine.sentences import better_or_worse, number, percent
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table
-from drift_engine.verdict import decisive, scale_phrase, verdict
+from drift_engine.verdict import decisive, verdict
 from gateway.registry import ModelCard
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -95,7 +95,7 @@ def _environment() -> jinja2.Environment:
         "moment": moment,
         "decisive": decisive,
         "better_or_worse": better_or_worse,
-        "scale_phrase": scale_phrase,
+        "scale_phrase": SCALE_PHRASES.__getitem__,
     }
     return environment
 

@@ -7,8 +7,6 @@ from typing import Literal
 
 from drift_engine.results.schema import Check, ColumnFinding, Result
 
-#: The rows that a time scale judges, in words. An ad hoc run has one scale, its window, which needs none.
-_SCALE_PHRASES = {"interval": "since the run before", "hour": "in the last hour", "day": "in the last 24 hours"}
 #: So many of the columns that moved are named in the headline.
 _NAMES_MAX = 3
 
@@ -48,11 +46,6 @@ def drifted(result: Result) -> tuple[ColumnFinding, ...]:
     return tuple(finding for finding in findings if finding.detected)
 
 
-def scale_phrase(scale: str) -> str:
-    """Which rows a time scale judges: "in the last hour"; "" for the window of an ad hoc run."""
-    return _SCALE_PHRASES.get(scale, "")
-
-
 def decisive(finding: ColumnFinding) -> Check | None:
     """The check that speaks for a column: the one with the largest ratio; None where none gave a verdict."""
     answered = [check for check in finding.checks if check.drift_ratio is not None]
@@ -76,6 +69,6 @@ def _what_moved(result: Result) -> list[str]:
 
 def _where(findings: tuple[ColumnFinding, ...]) -> str:
     """The time scales that drift is seen on, those of the strongest findings first."""
-    phrases = dict.fromkeys(scale_phrase(finding.scale) for finding in findings if finding.detected)
+    phrases = dict.fromkeys(finding.seen for finding in findings if finding.detected)
     said = " and ".join(phrase for phrase in phrases if phrase)
     return f" {said}" if said else ""

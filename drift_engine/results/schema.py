@@ -15,6 +15,8 @@ FORMAT_VERSION = 1
 
 Outcome = Literal["ok", "insufficient_data", "failed"]
 Severity = Literal["none", "notice", "warning", "high", "critical"]
+#: The rows that a time scale judges, in words. An ad hoc run has one scale, its window, which needs none.
+SCALE_PHRASES = {"interval": "since the run before", "hour": "in the last hour", "day": "in the last 24 hours"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ class ColumnFinding:
     sentence: str
     scale: str = ""
     design_effect: float = 1.0
+
+    @property
+    def seen(self) -> str:
+        """Which rows show it, in words: "in the last hour"; "" for the window of an ad hoc run."""
+        return SCALE_PHRASES.get(self.scale, "")
 
     def check(self, name: str) -> Check | None:
         """The check of that name, or None where the column had none."""
