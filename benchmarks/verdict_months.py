@@ -42,6 +42,7 @@ SETTINGS = DriftSettings()
 RUNS = int(MONTH_SECONDS / SETTINGS.interval_seconds)
 DAY_RUNS = int(24 * 3600 / SETTINGS.interval_seconds)
 SHIFTS = (0.5, 0.2, 0.1)
+_PARTS = ("months", "delays", "sessions")
 #: Runs that a shift is looked for: three days.
 HORIZON = 3 * DAY_RUNS
 
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shifts", type=int, default=200, help="simulated shifts for each delay")
     parser.add_argument("--rows", type=int, nargs="+", default=[60, 600], help="rows of an interval")
     parser.add_argument("--reference", type=int, default=5000, help="rows of the reference")
+    parser.add_argument("--parts", nargs="+", default=list(_PARTS), choices=_PARTS, help="(default: all)")
     parser.add_argument("--seed", type=int, default=20261121)
     options = parser.parse_args(arguments)
     os.nice(19)
@@ -70,14 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = report.machine("numpy", "scipy")
     report.RESULTS.mkdir(parents=True, exist_ok=True)
     bounds = [f"Seed {options.seed}; at most: the exact one-sided 95 % bound of a Poisson mean."]
-    months = [_months(options, rows, sessions=False, allow=True) for rows in options.rows]
-    report.publish("verdict_months", facts, months, bounds)
-    delays = [_delays(options, rows, shift) for rows in options.rows for shift in SHIFTS]
-    report.publish("verdict_delays", facts, delays, [f"Seed {options.seed}; medians of {options.shifts} shifts."])
-    in_sessions = [
-        _months(options, rows, sessions=True, allow=allow) for allow in (True, False) for rows in options.rows
-    ]
-    report.publish("verdict_sessions", facts, in_sessions, bounds)
+    if "months" in options.parts:
+        months = [_months(options, rows, sessions=False, allow=True) for rows in options.rows]
+        report.publish("verdict_months", facts, months, bounds)
+    if "delays" in options.parts:
+        delays = [_delays(options, rows, shift) for rows in options.rows for shift in SHIFTS]
+        report.publish("verdict_delays", facts, delays, [f"Seed {options.seed}; medians of {options.shifts} shifts."])
+    if "sessions" in options.parts:
+        kinds = [(allow, rows) for allow in (True, False) for rows in options.rows]
+        found = [_months(options, rows, sessions=True, allow=allow) for allow, rows in kinds]
+        report.publish("verdict_months_sessions", facts, found, bounds)
     return 0
 
 

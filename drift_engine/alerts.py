@@ -57,8 +57,12 @@ def decide_retraining(
     if data.detected is None and answers.detected is None and concept.detected is None:
         return Retraining("unknown", ("there was not enough data to tell",))
     if concept.detected is None:
-        return Retraining("none", (f"inputs and answers raise no concern; quality is unknown: {concept.reason}",))
-    return Retraining("none", ("inputs, answers and quality raise no concern",))
+        calm, known = "inputs and answers raise no concern", f"; quality is unknown: {concept.reason}"
+    else:
+        calm, known = "inputs, answers and quality raise no concern", ""
+    if data.detected:
+        calm = "inputs moved, and nothing else says that it does harm"
+    return Retraining("none", (calm + known,))
 
 
 def is_heavy(finding: ColumnFinding, columns: int) -> bool:

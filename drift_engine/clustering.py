@@ -79,11 +79,12 @@ class Clustering:
     def quantile(self, degrees: int, alpha: float) -> float:
         """What a chi-square statistic with so many degrees of freedom exceeds with chance `alpha`, without drift.
 
-        The largest weights count: of a test in one direction (one degree) it is not known which it follows.
+        Of fewer degrees than there are weights the largest count: it is not known which direction a test of one degree
+        follows. More degrees, of bins that the blocks had to merge, have the median weight.
         """
         if not self.weights:
             return float(chdtri(degrees, alpha))
-        weights = np.full(degrees, self.design_effect)
+        weights = np.full(degrees, np.median(self.weights))
         weights[: len(self.weights)] = self.weights[:degrees]
         first, second, third = ((weights**power).sum() for power in (1, 2, 3))
         left = second**3 / third**2
@@ -111,7 +112,11 @@ def measure_clustering(reference: Column, cuts: Cuts | None, window_rows: int, a
         return INDEPENDENT
     blocks = len(codes) // block_rows
     table = _block_table(codes[: blocks * block_rows], blocks, bins)
-    shape, cell = _look(table[:, 1:], alpha / 2)
+    values = table[:, 1:]
+    if cuts is None:
+        # Levels have no order: the rare ones become neighbours.
+        values = values[:, np.argsort(-values.sum(axis=0), kind="stable")]
+    shape, cell = _look(values, alpha / 2)
     _, missing = _look(np.column_stack([table[:, 0], table[:, 1:].sum(axis=1)]), alpha / 2)
     mean = float(np.mean(shape)) if shape else 1.0
     limited = max(1.0, mean / DESIGN_EFFECT_MAX)
@@ -167,16 +172,16 @@ def _look(table: NDArray[np.int64], alpha: float) -> tuple[tuple[float, ...], fl
 
 
 def _pooled(table: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Cells that expect under five rows a block are counted together, with the smallest of the others if need be."""
-    expected = table.sum(axis=0) / max(len(table), 1)
-    order = np.argsort(-expected, kind="stable")
-    table, expected = table[:, order], expected[order]
-    kept = int(np.count_nonzero(expected >= _EXPECTED_MIN))
-    if kept == len(expected):
-        return table
-    if kept and expected[kept:].sum() < _EXPECTED_MIN:
-        kept -= 1
-    return np.column_stack([table[:, :kept], table[:, kept:].sum(axis=1)])
+    """Neighbouring cells are counted together until each expects five rows a block."""
+    starts, filled = [0], 0.0
+    for position, expected in enumerate(table.sum(axis=0) / max(len(table), 1)):
+        if filled >= _EXPECTED_MIN:
+            starts.append(position)
+            filled = 0.0
+        filled += expected
+    if filled < _EXPECTED_MIN and len(starts) > 1:
+        starts.pop()
+    return np.add.reduceat(table, starts, axis=1)
 
 
 def _f_quantile(numerator: float, denominator: float, alpha: float) -> float:

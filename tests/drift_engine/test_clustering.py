@@ -19,7 +19,7 @@ from drift_engine.clustering import (
     independence,
     measure_clustering,
 )
-from drift_engine.summaries import reference_cuts, summarise_number
+from drift_engine.summaries import Cuts, reference_cuts, summarise_number
 from drift_engine.table import Floats, NumberColumn, TextColumn
 
 SESSION = 20
@@ -110,6 +110,17 @@ def test_categories_are_looked_at_too() -> None:
     assert measure_clustering(TextColumn(codes, tuple("abcd")), None, 300, 0.001).design_effect > 2
     rng.shuffle(codes)
     assert not measure_clustering(TextColumn(codes, tuple("abcd")), None, 300, 0.001).is_clustered
+
+
+def test_short_blocks_merge_bins_and_still_see_sessions() -> None:
+    """Blocks of 50 rows hold five rows of each of ten bins; of twenty they would hold 2.5."""
+    column = NumberColumn(sessions(np.random.default_rng(8), 5000))
+    fine = Cuts(np.quantile(column.values, np.arange(1, 20) / 20), -9.0, 9.0)
+    found = measure_clustering(column, fine, 50, 0.001)
+    assert found.block_rows == 50
+    assert len(found.weights) == 9
+    assert found.design_effect > 1.8
+    assert found.quantile(19, 1e-4) > INDEPENDENT.quantile(19, 1e-4)
 
 
 def test_a_reference_that_changes_with_time_does_not_hide_all_drift() -> None:

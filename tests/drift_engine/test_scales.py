@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from drift_engine.console import one_line
 from drift_engine.results.schema import Result, Window
+from drift_engine.results.store import encode_result
 from drift_engine.run import Committed
 from drift_engine.scales import onset_share, scales_of
 from drift_engine.settings import MONTH_SECONDS, DriftSettings
@@ -100,6 +102,15 @@ def test_the_verdict_is_that_of_any_scale(tmp_path: Path) -> None:
     assert {finding.column for finding in findings if finding.detected} == named == {"country"}
     for finding in findings:
         assert (finding.column in result.scales[finding.scale]["drifted"]) == bool(finding.detected)
+
+
+def test_the_same_inputs_give_the_same_scales(tmp_path: Path) -> None:
+    """And all else in the result but what says when the run was."""
+    made = scenario(tmp_path)
+    day(made)
+    results = [made.run(interval()).result for _ in range(2)]
+    alike = [dataclasses.replace(found, run_id="", duration_seconds=0.0) for found in results]
+    assert encode_result(alike[0]) == encode_result(alike[1])
 
 
 def test_an_ad_hoc_run_has_one_scale(tmp_path: Path) -> None:
