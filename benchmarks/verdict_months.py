@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate, print tables for docs/verdicts.md, write `.cache/bench/verdict_*.json`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdict_months", description=__doc__)
     parser.add_argument("--months", type=int, default=200, help="simulated months for each row of the table")
-    parser.add_argument("--session-months", type=int, default=100, help="the same for rows in sessions")
+    parser.add_argument("--session-months", type=int, default=200, help="the same for rows in sessions")
     parser.add_argument("--shifts", type=int, default=200, help="simulated shifts for each delay")
     parser.add_argument("--rows", type=int, nargs="+", default=[60, 600], help="rows of an interval")
     parser.add_argument("--reference", type=int, default=5000, help="rows of the reference")
