@@ -1,9 +1,15 @@
-"""What a person should know, and whether to retrain: rules over findings that are already made."""
+"""What a person should know, and whether to retrain: rules over findings that are already made.
+
+A person is called (severity `warning` and above) only where harm is likely: the model's answers moved, quality
+dropped, the inputs moved so far that the drift score is above its line, or a column moved that weighs much in the
+model. Other drift of inputs is a notice, however large: a column that the model hardly uses may do as it likes.
+"""
 
 from __future__ import annotations
 
 from drift_engine.results.schema import (
     Alert,
+    ColumnFinding,
     ConceptDrift,
     DataDrift,
     Performance,
@@ -15,6 +21,8 @@ from drift_engine.sentences import percent
 
 #: Share of drifted columns above which it is a warning, and high.
 COLUMNS_WARNING, COLUMNS_HIGH = 0.10, 0.20
+#: A column weighs much from so many times the equal share of the columns on, or from this share of the whole on.
+HEAVY_TIMES, HEAVY_SHARE = 2.0, 0.2
 #: Lines under which a figure is an alert, (warning, high), where the baseline itself is above them.
 ABSOLUTE_LINES = {"accuracy": (0.85, 0.80), "precision": (0.75, None), "recall": (0.75, None), "f1_score": (0.75, None)}
 #: Retraining is recommended when the compared figure keeps less than this part of the baseline.
@@ -27,12 +35,8 @@ def raise_alerts(
     data: DataDrift, answers: PredictionDrift, performance: Performance, concept: ConceptDrift
 ) -> tuple[Alert, ...]:
     """All alerts, gravest first; of equal ones the stronger finding first."""
-    found = [
-        *_data_alerts(data),
-        *_answer_alerts(answers),
-        *_performance_alerts(performance),
-        *_concept_alerts(concept),
-    ]
+    harm = [*_answer_alerts(answers), *_performance_alerts(performance), *_concept_alerts(concept)]
+    found = [*_data_alerts(data, harmful=bool(harm)), *harm]
     return tuple(sorted(found, key=lambda alert: -_ORDER.index(alert.severity)))
 
 
@@ -53,46 +57,57 @@ def decide_retraining(
     if data.detected is None and answers.detected is None and concept.detected is None:
         return Retraining("unknown", ("there was not enough data to tell",))
     if concept.detected is None:
-        return Retraining("none", (f"inputs and answers raise no concern; quality is unknown: {concept.reason}",))
-    return Retraining("none", ("inputs, answers and quality raise no concern",))
+        calm, known = "inputs and answers raise no concern", f"; quality is unknown: {concept.reason}"
+    else:
+        calm, known = "inputs, answers and quality raise no concern", ""
+    if data.detected:
+        calm = "inputs moved, and nothing else says that it does harm"
+    return Retraining("none", (calm + known,))
 
 
-def _data_alerts(data: DataDrift) -> list[Alert]:
-    if not data.detected or data.score is None or data.drifted_ratio is None:
-        return _column_notice(data)
+def is_heavy(finding: ColumnFinding, columns: int) -> bool:
+    """Whether an input, one of so many, weighs much in the model."""
+    return finding.weight >= HEAVY_SHARE or finding.weight * columns >= HEAVY_TIMES
+
+
+def _data_alerts(data: DataDrift, *, harmful: bool) -> list[Alert]:
+    """Alerts of the inputs; `harmful`: the answers or the quality raise some too."""
+    if not data.detected:
+        return []
     alerts = []
-    if data.score > data.threshold:
+    if data.score is not None and data.score > data.threshold:
         cause = f"the data set's drift score is {data.score:.2f}, above {data.threshold:g}"
         alerts.append(Alert("data_drift_score", "warning", cause))
-    moved = f"{data.columns_drifted} of {data.columns_tested} columns drifted ({percent(data.drifted_ratio)})"
-    severity: Severity = "notice"
-    if data.drifted_ratio > COLUMNS_HIGH:
-        severity = "high"
-    elif data.drifted_ratio > COLUMNS_WARNING:
-        severity = "warning"
-    alerts.append(Alert("drifted_columns", severity, moved))
+        harmful = True
+    moved = [finding for finding in data.columns if finding.detected]
+    heavy = {finding.column for finding in moved if is_heavy(finding, len(data.columns))}
+    # Columns may drift by missing or novel values alone, when no shape could be scored: then there is no share.
+    if data.score is not None and data.drifted_ratio is not None:
+        cause = f"{data.columns_drifted} of {data.columns_tested} columns drifted ({percent(data.drifted_ratio)})"
+        severity = _share_severity(data.drifted_ratio) if harmful or heavy else "notice"
+        alerts.append(Alert("drifted_columns", severity, cause))
     alerts += [
-        Alert("column_drift", finding.severity, f"{finding.column}: {finding.sentence}")
-        for finding in data.columns
-        if finding.severity in ("warning", "high")
+        Alert("column_drift", finding.severity if harmful or finding.column in heavy else "notice", _cause(finding))
+        for finding in moved
+        if finding.severity != "notice" or data.score is None
     ]
     return alerts
 
 
-def _column_notice(data: DataDrift) -> list[Alert]:
-    """Columns may drift by missing or novel values alone, when no shape could be scored."""
-    return [
-        Alert("column_drift", finding.severity, f"{finding.column}: {finding.sentence}")
-        for finding in data.columns
-        if finding.detected
-    ]
+def _share_severity(ratio: float) -> Severity:
+    if ratio > COLUMNS_HIGH:
+        return "high"
+    return "warning" if ratio > COLUMNS_WARNING else "notice"
+
+
+def _cause(finding: ColumnFinding) -> str:
+    seen = f", {finding.seen}" if finding.seen else ""
+    return f"{finding.column}{seen}: {finding.sentence}"
 
 
 def _answer_alerts(answers: PredictionDrift) -> list[Alert]:
     return [
-        Alert("prediction_drift", finding.severity, f"{finding.column}: {finding.sentence}")
-        for finding in answers.findings
-        if finding.detected
+        Alert("prediction_drift", finding.severity, _cause(finding)) for finding in answers.findings if finding.detected
     ]
 
 

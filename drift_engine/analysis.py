@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drift_engine.alerts import decide_retraining, raise_alerts
-from drift_engine.findings import Judged, any_detected, data_drift, judge, unjudged
+from drift_engine.clustering import independence
+from drift_engine.findings import any_detected, data_drift, unjudged
 from drift_engine.live_log import LiveRows
+from drift_engine.parsing import moment
 from drift_engine.quality import Quality, judge_quality, no_quality
 from drift_engine.reference import Reference
 from drift_engine.results.schema import (
     Alert,
     ConceptDrift,
     DataDrift,
+    Independence,
     InputFile,
     Outcome,
     Performance,
@@ -24,6 +30,7 @@ from drift_engine.results.schema import (
     Rows,
     Window,
 )
+from drift_engine.scales import JudgedScale, drawn_from, judge_scales, scales_of, strongest, summarise, too_few
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import ANSWERS_SHARE, INPUTS_SHARE, answer_subjects, input_subjects
 from drift_engine.table import Table
@@ -34,7 +41,9 @@ from gateway.registry import ModelCard
 class Findings:
     """The findings of one run, as `Result` has them.
 
-    `quality_rows`: positions in the live table of the rows that quality was measured on.
+    Attributes:
+        quality_rows: positions in the live table of the rows that quality was measured on.
+        drawn_from: position in the live table of the first row that the plots show.
     """
 
     outcome: Outcome
@@ -46,66 +55,70 @@ class Findings:
     concept_drift: ConceptDrift
     alerts: tuple[Alert, ...]
     retraining: Retraining
+    scales: dict[str, Any]
+    independence: Independence | None = None
     inputs: tuple[InputFile, ...] = ()
+    drawn_from: int = 0
     quality_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows) -> Findings:
-    """Judge the rows of `live` that lie in the window; quality is measured on its newest labelled rows."""
-    current = live.table.take(live.in_window)
-    budget = settings.run_budget(window.kind == "scheduled")
-    quality = judge_quality(card, reference.table, live.table, settings)
-    inputs, answers = input_subjects(card, settings.importance_share), answer_subjects(card)
+    """Judge the rows of `live` on every time scale of the run; quality is measured on its newest labelled rows."""
+    quality = _quality(card, window, settings, reference, live)
     not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
-    rows = Rows(current.rows, live.dropped | not_judged, live.corrupt, reference.table.rows)
-    if current.rows < settings.minimum_rows:
-        reason: str | None = f"{current.rows} rows of {settings.minimum_rows} needed"
-        judged = [unjudged(subjects, current, str(reason)) for subjects in (inputs, answers)]
-    else:
-        judged = [
-            judge(inputs, reference.table, current, budget * INPUTS_SHARE, settings),
-            judge(answers, reference.table, current, budget * ANSWERS_SHARE, settings),
-        ]
-        reason = None if _any_verdict(judged[0]) else "no column has enough values to be judged"
-    outcome: Outcome = "ok" if reason is None else "insufficient_data"
-    return _findings(outcome, reason, rows, judged[0], judged[1], quality, budget, settings, live.inputs)
+    rows = Rows(int(live.in_window.sum()), live.dropped | not_judged, live.corrupt, reference.table.rows)
+    subjects = input_subjects(card, settings.importance_share), answer_subjects(card)
+    scales = judge_scales(subjects, scales_of(window, settings), reference, live, settings)
+    return _findings(_reason(scales, settings), rows, scales, quality, settings, live.inputs)
 
 
 def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason: str) -> Findings:
     """The findings of a run that could not look: nothing is known, and `reason` says why."""
-    budget = settings.run_budget(window.kind == "scheduled")
     nothing = Table({}, 0)
-    return _findings(
-        "failed",
-        reason,
-        Rows(0, {}, 0, 0),
-        unjudged(input_subjects(card, settings.importance_share), nothing, reason),
-        unjudged(answer_subjects(card), nothing, reason),
-        no_quality(card, settings, reason),
-        budget,
-        settings,
-        (),
-    )
+    inputs = unjudged(input_subjects(card, settings.importance_share), nothing, reason)
+    answers = unjudged(answer_subjects(card), nothing, reason)
+    scales = tuple(JudgedScale(scale, 0, 0, inputs, answers) for scale in scales_of(window, settings))
+    quality = no_quality(card, settings, reason)
+    found = _findings(reason, Rows(0, {}, 0, 0), scales, quality, settings, ())
+    return dataclasses.replace(found, outcome="failed", independence=None)
+
+
+def _quality(card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows) -> Quality:
+    """Quality on the rows of the window, or of as many hours as the settings say where a scheduled one is shorter."""
+    start = moment(window.start)
+    if window.kind == "scheduled":
+        start = min(start, moment(window.end) - int(settings.performance_hours * 3600e6))
+    first = int(np.searchsorted(live.times, start))
+    quality = judge_quality(card, reference.table, live.table.after(first), settings)
+    return dataclasses.replace(quality, rows=quality.rows + first)
+
+
+def _reason(scales: Sequence[JudgedScale], settings: DriftSettings) -> str | None:
+    """Why there is no verdict on the inputs; None when any scale has one."""
+    if any(item.finding.detected is not None for scale in scales for item in scale.inputs):
+        return None
+    rows = max(scale.rows for scale in scales)
+    return too_few(rows, settings) if rows < settings.minimum_rows else "no column has enough values to be judged"
 
 
 def _findings(
-    outcome: Outcome,
     reason: str | None,
     rows: Rows,
-    inputs: tuple[Judged, ...],
-    answers: tuple[Judged, ...],
+    scales: tuple[JudgedScale, ...],
     quality: Quality,
-    budget: float,
     settings: DriftSettings,
     files: tuple[InputFile, ...],
 ) -> Findings:
-    data = data_drift(inputs, budget * INPUTS_SHARE, settings)
+    inputs = strongest([(item.scale, item.inputs) for item in scales])
+    answers = strongest([(item.scale, item.answers) for item in scales])
+    alpha = sum(item.scale.alpha for item in scales)
+    data = data_drift(inputs, alpha * INPUTS_SHARE, settings)
     found = tuple(item.finding for item in answers)
-    prediction = PredictionDrift(any_detected(found), budget * ANSWERS_SHARE, found)
+    prediction = PredictionDrift(any_detected(found), alpha * ANSWERS_SHARE, found)
     concept = quality.concept_drift
     alerts = raise_alerts(data, prediction, quality.performance, concept)
     return Findings(
-        outcome=outcome,
+        outcome="ok" if reason is None else "insufficient_data",
         reason=reason,
         rows=rows,
         data_drift=data,
@@ -114,10 +127,9 @@ def _findings(
         concept_drift=concept,
         alerts=alerts,
         retraining=decide_retraining(data, prediction, concept, alerts),
+        scales=summarise(scales),
+        independence=independence([(item.finding.column, item.clustering) for item in inputs + answers]),
         inputs=files,
+        drawn_from=drawn_from(scales, inputs + answers),
         quality_rows=quality.rows,
     )
-
-
-def _any_verdict(judged: tuple[Judged, ...]) -> bool:
-    return any(item.finding.detected is not None for item in judged)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri, gammaln
+from scipy.special import gammaln
 
+from drift_engine.clustering import INDEPENDENT, Clustering
 from drift_engine.rank_checks import LOCATION_METHOD, SPREAD_METHOD, check_location, check_spread
 from drift_engine.results.schema import Check
 from drift_engine.summaries import Counts, LevelSummary, NumberSummary, Summary
@@ -32,11 +33,13 @@ class Rule:
     Attributes:
         alpha: the column's part of the run's false-alarm budget.
         method: what compares the shape; "default" is `check_shape`, the others are in `drift_engine.methods`.
-        minimum_rows: fewest values, on either side, that a shape, a location and a spread are judged on.
+        minimum_rows: fewest values, on either side, that a shape, a location and a spread are judged on, counted as
+            independent ones.
         psi_floor, location_floor, spread_floor, missing_floor, novel_floor: effects up to these count as none, however
             many rows there are, each in the unit of its check's score.
         location_share, spread_share, missing_share, novel_share: parts of `alpha`; the shape has the rest. A category
             has no location and no spread: their parts are its shape's.
+        clustering: how far its rows are from independent.
     """
 
     alpha: float
@@ -51,6 +54,7 @@ class Rule:
     spread_share: float
     missing_share: float
     novel_share: float
+    clustering: Clustering = INDEPENDENT
 
     def shape_alpha(self, ordered: bool) -> float:
         """What is left for the shape of a number (`ordered`) or of a category."""
@@ -69,13 +73,14 @@ class Shape:
 
 def check_column(reference: Summary, window: Summary, rule: Rule) -> tuple[Shape, tuple[Check, ...]]:
     """All checks of one column, the shape's first; both summaries are of the same kind."""
-    shape = check_shape(reference, window, rule)
+    shape, rows = check_shape(reference, window, rule), rule.clustering
     checks = [shape.check]
     if isinstance(reference, NumberSummary):
         assert isinstance(window, NumberSummary)
         checks += _check_ranks(reference, window, rule)
-    checks.append(check_missing(reference, window, rule.alpha * rule.missing_share, rule.missing_floor))
-    checks.append(check_novel(reference, window, rule.alpha * rule.novel_share, rule.novel_floor))
+    missing, novel = rule.alpha * rule.missing_share, rule.alpha * rule.novel_share
+    checks.append(check_missing(reference, window, missing, rule.missing_floor, rows.missing_effect))
+    checks.append(check_novel(reference, window, novel, rule.novel_floor, rows.cell_effect))
     return shape, tuple(checks)
 
 
@@ -90,9 +95,9 @@ def check_shape(reference: Summary, window: Summary, rule: Rule) -> Shape:
         return _no_shape("the reference has one value, or only rare ones: there is no shape to compare")
     scale, alpha = 1 / n + 1 / m, rule.shape_alpha(isinstance(reference, NumberSummary))
     score = psi(c, d)
-    allowed = max(rule.psi_floor, scale * float(chdtri(bins - 1, alpha)))
+    allowed = max(rule.psi_floor, scale * rule.clustering.quantile(bins - 1, alpha))
     check = Check("shape", "psi", score, allowed, score / allowed, score > allowed)
-    return Shape(check, max(0.0, score - scale * (bins - 1)), score)
+    return Shape(check, max(0.0, score - scale * (bins - 1) * rule.clustering.design_effect), score)
 
 
 def psi(reference: Counts, window: Counts) -> float:
@@ -106,11 +111,12 @@ def psi(reference: Counts, window: Counts) -> float:
     return float(np.sum((p - q) * np.log(p / q)))
 
 
-def check_missing(reference: Summary, window: Summary, alpha: float, floor: float) -> Check:
+def check_missing(reference: Summary, window: Summary, alpha: float, floor: float, effect: float = 1.0) -> Check:
     """Did the share of missing values move by more than `floor` and by more than chance allows?
 
     Two-sided hypergeometric test given the total number of missing values. The score is the change of the
-    share; the threshold is the largest change in its direction that is not significant, or the floor.
+    share; the threshold is the largest change in its direction that is not significant, or the floor. With a
+    design effect of the rows, counts are divided by it.
     """
     n_all, m_all = reference.present + reference.missing, window.present + window.missing
     if not n_all or not m_all:
@@ -119,16 +125,18 @@ def check_missing(reference: Summary, window: Summary, alpha: float, floor: floa
     change = observed / m_all - reference.missing / n_all
     allowed = floor
     if abs(change) > floor:
-        k = _critical_count(total, n_all, m_all, alpha / 2, upper=change > 0)
-        allowed = max(floor, abs(k / m_all - (total - k) / n_all))
+        n_told, m_told, total_told = (math.ceil(count / effect) for count in (n_all, m_all, total))
+        k = _critical_count(total_told, n_told, m_told, alpha / 2, upper=change > 0)
+        allowed = max(floor, abs(k / m_told - (total_told - k) / n_told))
     score = abs(change)
     return Check("missing", "hypergeometric", score, allowed, score / allowed, score > allowed)
 
 
-def check_novel(reference: Summary, window: Summary, alpha: float, floor: float) -> Check:
+def check_novel(reference: Summary, window: Summary, alpha: float, floor: float, effect: float = 1.0) -> Check:
     """Does the window hold values that the reference never showed, more than chance would bring, and than `floor`?
 
-    Numbers: see `_allowed_beyond`. Levels: see `_allowed_unseen`.
+    Numbers: see `_allowed_beyond`. Levels: see `_allowed_unseen`. With a design effect of the rows so many more are
+    allowed: they come together.
     """
     n, m = reference.present, window.present
     if not n or not m:
@@ -141,7 +149,7 @@ def check_novel(reference: Summary, window: Summary, alpha: float, floor: float)
         assert isinstance(reference, LevelSummary)
         observed = max((count for level, count in window.counts.items() if level not in reference.counts), default=0)
         limit = _allowed_unseen(reference, window, ratio, alpha) if observed else 0.0
-    score, allowed = observed / m, max(floor, limit / m)
+    score, allowed = observed / m, max(floor, effect * limit / m)
     return Check("novel", "exceedance", score, allowed, score / allowed, score > allowed)
 
 
@@ -153,15 +161,17 @@ def _check_ranks(reference: NumberSummary, window: NumberSummary, rule: Rule) ->
         ]
     c, d = reference.counts, window.counts
     return [
-        check_location(c, d, rule.alpha * rule.location_share, rule.location_floor),
-        check_spread(c, d, rule.alpha * rule.spread_share, rule.spread_floor),
+        check_location(c, d, rule.alpha * rule.location_share, rule.location_floor, rule.clustering),
+        check_spread(c, d, rule.alpha * rule.spread_share, rule.spread_floor, rule.clustering),
     ]
 
 
 def _too_few(reference: Summary, window: Summary, rule: Rule) -> str | None:
     for rows, of in ((window.present, "window"), (reference.present, "reference")):
-        if rows < rule.minimum_rows:
-            return f"{rows} values in the {of}, {rule.minimum_rows} needed"
+        told = int(rows / rule.clustering.design_effect)
+        if told < rule.minimum_rows:
+            like = "" if told == rows else f" that tell as much as {told} independent ones"
+            return f"{rows} values in the {of}{like}, {rule.minimum_rows} needed"
     return None
 
 

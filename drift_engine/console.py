@@ -33,6 +33,8 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
     if result.outcome != "failed":
         console.print(_quality_line(result), markup=False)
         console.print(_rows_line(result), markup=False)
+        if result.independence is not None and result.independence.clustered:
+            console.print(f"how sure: {result.independence.sentence}", markup=False)
         console.print(_retraining_line(result), markup=False)
     console.print(f"report: {committed.report}", markup=False)
 
@@ -103,7 +105,8 @@ def _print_columns(console: Console, findings: tuple[ColumnFinding, ...]) -> Non
     for finding in shown:
         line = Text(f"  {_plain(finding.column):<{width}}  ")
         line.append(f"{finding.drift_ratio or 0.0:>8.2f} x allowed", style="red")
-        line.append(f"  {_plain(finding.sentence)}")
+        seen = f"{finding.seen}: " if finding.seen else ""
+        line.append(f"  {seen}{_plain(finding.sentence)}")
         console.print(line)
     if len(findings) > len(shown):
         console.print(f"  and {len(findings) - len(shown)} more", markup=False)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtri
 
+from drift_engine.clustering import INDEPENDENT, Clustering
 from drift_engine.results.schema import Check
 from drift_engine.summaries import Counts
 from drift_engine.table import Floats
@@ -22,7 +22,9 @@ LOCATION_METHOD, SPREAD_METHOD = "mann-whitney", "mood"
 SPREAD_MIN = 10.0
 
 
-def check_location(reference: Counts, window: Counts, alpha: float, floor: float) -> Check:
+def check_location(
+    reference: Counts, window: Counts, alpha: float, floor: float, clustering: Clustering = INDEPENDENT
+) -> Check:
     """Do values of the window tend to exceed those of the reference, or to stay under them? (Mann and Whitney 1947)
 
     The score is |P(window > reference) + P(equal) / 2 - 1/2|, 0 to 0.5. A normal column that moves by d standard
@@ -32,11 +34,14 @@ def check_location(reference: Counts, window: Counts, alpha: float, floor: float
         reference: shape (bins,), counts in the order of the values; `window` likewise.
         alpha: chance of a false alarm, both directions together.
         floor: scores up to it are no drift, however many rows there are.
+        clustering: how far the rows are from independent.
     """
-    return _check("location", LOCATION_METHOD, reference, window, _ranks(reference + window), alpha, floor)
+    return _check("location", LOCATION_METHOD, reference, window, _ranks(reference + window), alpha, floor, clustering)
 
 
-def check_spread(reference: Counts, window: Counts, alpha: float, floor: float) -> Check:
+def check_spread(
+    reference: Counts, window: Counts, alpha: float, floor: float, clustering: Clustering = INDEPENDENT
+) -> Check:
     """Do values of the window lie farther from the middle than those of the reference, or nearer to it? (Mood 1954)
 
     The score is the change of the mean squared rank, where ranks run from -1 to 1 and the middle is 0; without drift
@@ -44,7 +49,7 @@ def check_spread(reference: Counts, window: Counts, alpha: float, floor: float) 
     `check_location`.
     """
     ranks = _ranks(reference + window)
-    return _check("spread", SPREAD_METHOD, reference, window, (2 * ranks - 1) ** 2, alpha, floor)
+    return _check("spread", SPREAD_METHOD, reference, window, (2 * ranks - 1) ** 2, alpha, floor, clustering)
 
 
 def _ranks(total: Counts) -> Floats:
@@ -60,6 +65,7 @@ def _check(
     scores: Floats,
     alpha: float,
     floor: float,
+    clustering: Clustering,
 ) -> Check:
     n, m = int(reference.sum()), int(window.sum())
     # By the reference's shares alone: what the window shows must not decide whether it is looked at.
@@ -71,5 +77,5 @@ def _check(
     score = abs(float(window @ scores) / m - float(reference @ scores) / n)
     centred = scores - float(total @ scores) / (n + m)
     variance = float(total @ centred**2) / (n + m - 1) * (1 / n + 1 / m)
-    allowed = max(floor, -float(ndtri(alpha / 2)) * variance**0.5)
+    allowed = max(floor, (clustering.quantile(1, alpha) * variance) ** 0.5)
     return Check(name, method, score, allowed, score / allowed, score > allowed)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from drift_engine import evidently_report
 from drift_engine.findings import Subject
-from drift_engine.results.schema import ColumnFinding, Result
+from drift_engine.results.schema import SCALE_PHRASES, ColumnFinding, Result
 from drift_engine.sentences import better_or_worse, number, percent
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table
@@ -96,6 +96,7 @@ def _environment() -> jinja2.Environment:
         "decisive": decisive,
         "measure": measure,
         "better_or_worse": better_or_worse,
+        "scale_phrase": SCALE_PHRASES.__getitem__,
     }
     return environment
 

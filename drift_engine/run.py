@@ -23,6 +23,7 @@ from drift_engine.reference import Reference, load_reference
 from drift_engine.report import Samples, report_page
 from drift_engine.results.schema import Result, Window
 from drift_engine.results.store import ResultStore
+from drift_engine.scales import LONGER
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
@@ -137,18 +138,18 @@ class Engine:
         return findings, _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
 
     def _span_start(self, window: Window) -> str:
-        """Where reading begins: labels come late, so quality looks further back than a short scheduled window.
+        """Where reading begins: the longest time scale; and labels come late, so quality looks far back too.
 
         An ad hoc window is judged for itself: whoever names a time asks about that time.
         """
         if window.kind == "adhoc":
             return window.start
-        back = parse_utc(window.end) - self.settings.performance_hours * 3600
+        back = parse_utc(window.end) - max(self.settings.performance_hours * 3600, *LONGER.values())
         return min(window.start, utc_text(max(0.0, back)))
 
     def _result(self, card: ModelCard, window: Window, findings: Findings, started: float) -> Result:
         parts = {spec.name: getattr(findings, spec.name) for spec in dataclasses.fields(findings)}
-        del parts["quality_rows"]
+        del parts["quality_rows"], parts["drawn_from"]
         return Result(
             run_id=_run_id(started),
             model_name=card.name,
@@ -161,13 +162,6 @@ class Engine:
             started_at=utc_text(started),
             finished_at=utc_text(started),
             duration_seconds=0.0,
-            scales={
-                "window": {
-                    "data_drift": findings.data_drift.detected,
-                    "prediction_drift": findings.prediction_drift.detected,
-                    "concept_drift": findings.concept_drift.detected,
-                }
-            },
             **parts,
         )
 
@@ -183,7 +177,7 @@ def _samples(findings: Findings, reference: Reference, live: LiveRows, settings:
         now = some(live.table.take(findings.quality_rows))
         known = labelled_rows(reference.table)
         before = some(reference.table.take(known)) if len(known) else None
-    return Samples(some(reference.table), some(live.table.take(live.in_window)), before, now)
+    return Samples(some(reference.table), some(live.table.after(findings.drawn_from)), before, now)
 
 
 def _run_id(started: float) -> str:

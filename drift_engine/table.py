@@ -27,6 +27,10 @@ class NumberColumn:
         """The rows selected by a mask, by positions or by a slice."""
         return NumberColumn(self.values[rows])
 
+    def after(self, first: int) -> NumberColumn:
+        """The rows from position `first` on, without a copy."""
+        return NumberColumn(self.values[first:])
+
     def present(self) -> Floats:
         """The values that are not missing, in the order of the rows."""
         return self.values[~np.isnan(self.values)]
@@ -52,6 +56,10 @@ class TextColumn:
         """The rows selected by a mask, by positions or by a slice; the levels stay."""
         return TextColumn(self.codes[rows], self.levels)
 
+    def after(self, first: int) -> TextColumn:
+        """The rows from position `first` on, without a copy."""
+        return TextColumn(self.codes[first:], self.levels)
+
     def texts(self) -> NDArray[np.object_]:
         """The values as Python strings, None where missing."""
         lookup = np.array([*self.levels, None], dtype=object)
@@ -74,6 +82,11 @@ class Table:
         count = int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
         chosen = _piece(rows, count) if rows.dtype == np.bool_ else rows
         return Table({name: column.take(chosen) for name, column in self.columns.items()}, count, self.unreadable)
+
+    def after(self, first: int) -> Table:
+        """The rows from position `first` on, without a copy."""
+        taken = {name: column.after(first) for name, column in self.columns.items()}
+        return Table(taken, max(0, self.rows - first))
 
     def select(self, names: tuple[str, ...]) -> Table:
         """The named columns that exist, in the order of `names`."""

@@ -78,9 +78,16 @@ def _what_moved(result: Result) -> list[str]:
         columns = "column" if data.columns_tested == 1 else "columns"
         names = [finding.column for finding in data.columns if finding.detected]
         shown = ", ".join(names[:_NAMES_MAX]) + (", ..." if len(names) > _NAMES_MAX else "")
-        moved.append(f"{data.columns_drifted} of {data.columns_tested} {columns} moved ({shown})")
+        moved.append(f"{data.columns_drifted} of {data.columns_tested} {columns} moved{_where(data.columns)} ({shown})")
     if result.prediction_drift.detected:
-        moved.append("the model's answers moved")
+        moved.append(f"the model's answers moved{_where(result.prediction_drift.findings)}")
     if result.concept_drift.detected:
         moved.append(result.concept_drift.reason)
     return moved
+
+
+def _where(findings: tuple[ColumnFinding, ...]) -> str:
+    """The time scales that drift is seen on, those of the strongest findings first."""
+    phrases = dict.fromkeys(finding.seen for finding in findings if finding.detected)
+    said = " and ".join(phrase for phrase in phrases if phrase)
+    return f" {said}" if said else ""

@@ -15,6 +15,8 @@ FORMAT_VERSION = 1
 
 Outcome = Literal["ok", "insufficient_data", "failed"]
 Severity = Literal["none", "notice", "warning", "high", "critical"]
+#: The rows that a time scale judges, in words. An ad hoc run has one scale, its window, which needs none.
+SCALE_PHRASES = {"interval": "since the run before", "hour": "in the last hour", "day": "in the last 24 hours"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,9 @@ class ColumnFinding:
         detected: True if any check did, None if none had enough data.
         kind: what moved, e.g. "shift", "mix", "missing surge", "novel values"; "" where nothing did.
         sentence: the finding in words, with its numbers.
+        scale: the time scale of a scheduled run that these figures are of (a key of the result's `scales`): the one
+            with the largest ratio.
+        design_effect: how much more the column's counts vary than those of independent rows; 1 where they do not.
     """
 
     column: str
@@ -109,6 +114,13 @@ class ColumnFinding:
     severity: Severity
     kind: str
     sentence: str
+    scale: str = ""
+    design_effect: float = 1.0
+
+    @property
+    def seen(self) -> str:
+        """Which rows show it, in words: "in the last hour"; "" for the window of an ad hoc run."""
+        return SCALE_PHRASES.get(self.scale, "")
 
     def check(self, name: str) -> Check | None:
         """The check of that name, or None where the column had none."""
@@ -120,8 +132,9 @@ class DataDrift:
     """Drift of the model's inputs.
 
     Attributes:
-        score: weighted mean over columns of the part of PSI that chance does not explain, `max(0, PSI - E0)`
-            with E0 its expectation without drift; so that "> 0.1" means the same at every window size.
+        score: weighted mean over columns of the part of PSI that chance does not explain: `max(0, PSI - E0)` with
+            E0 its expectation without drift where the column moved by more than allowed, else 0. So "> 0.1" means the
+            same at every window size, and data without drift scores 0 but for the false alarms.
         threshold: the classic line for `score`, 0.1 unless set. It grades; `detected` comes from the columns.
         detected: any column drifted beyond its allowance; None if no column had enough data.
         false_alarm_rate: the run's budget over all columns, e.g. 0.01.
@@ -146,6 +159,28 @@ class PredictionDrift:
     detected: bool | None
     false_alarm_rate: float
     findings: tuple[ColumnFinding, ...]
+
+
+@dataclass(frozen=True)
+class Independence:
+    """Whether rows are independent, as far as the reference's order shows it. False-alarm rates hold if they are.
+
+    Attributes:
+        checked: False when the reference is too small to tell.
+        blocks: blocks of time that the reference was cut into, of `block_rows` rows each.
+        design_effect: the largest of all columns; 1 when no column's rows repeat one another.
+        clustered: columns and answers whose thresholds had to be widened.
+        not_stationary: those among them in which the reference itself changes with time.
+        sentence: all that in words.
+    """
+
+    checked: bool
+    blocks: int = 0
+    block_rows: int = 0
+    design_effect: float = 1.0
+    clustered: tuple[str, ...] = ()
+    not_stationary: tuple[str, ...] = ()
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,5 +262,6 @@ class Result:
     duration_seconds: float
     scales: dict[str, Any] = field(default_factory=dict)
     supersedes: str | None = None
+    independence: Independence | None = None
     format: str = FORMAT
     format_version: int = FORMAT_VERSION

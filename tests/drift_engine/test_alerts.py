@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from drift_engine.alerts import decide_retraining, raise_alerts
 from drift_engine.results.schema import Alert, ConceptDrift, DataDrift, Performance, PredictionDrift, Severity
@@ -90,3 +91,34 @@ def test_the_gravest_alert_comes_first() -> None:
     grades = [order.index(alert.severity) for alert in raised]
     assert grades == sorted(grades, reverse=True)
     assert raised[0].name == "concept_drift"
+
+
+def gravest(data: DataDrift, **others: Any) -> Severity:
+    """Of the alerts that the inputs raise."""
+    found = [alert for alert in alerts(data, **others) if alert.name in ("column_drift", "drifted_columns")]
+    return found[0].severity
+
+
+def many(weight: float = 0.05, score: float = 0.02) -> DataDrift:
+    """5 of 20 columns drifted far, the first of which has a weight of its own; the data set's score is low."""
+    columns = [finding(f"c{number}", score=0.3 if number < 5 else 0.01, weight=0.05) for number in range(20)]
+    columns[0] = dataclasses.replace(columns[0], weight=weight)
+    return data_drift(*columns, score=score)
+
+
+def test_inputs_that_drift_without_harm_are_a_notice() -> None:
+    """However far; one that weighs much, the drift score, the answers or the quality make it what it is."""
+    assert gravest(many()) == "notice"
+    assert gravest(many(weight=0.1)) == "high"
+    assert gravest(many(score=0.11)) == "high"
+    assert gravest(many(), concept=concept("warning", 7.0)) == "high"
+    assert gravest(many(), performance=accuracy(0.70, 0.75)) == "high"
+    answers = PredictionDrift(True, 0.002, (finding("prediction", 0.3),))
+    raised = raise_alerts(many(), answers, NO_LABELS, UNKNOWN)
+    assert {alert.severity for alert in raised} == {"high"}
+
+
+def test_a_light_column_stays_a_notice_beside_a_heavy_one() -> None:
+    """Each column is graded by its own weight."""
+    raised = {alert.cause.partition(":")[0]: alert.severity for alert in alerts(many(weight=0.1))}
+    assert (raised["c0"], raised["c1"]) == ("high", "notice")
