@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_engine.alerts import decide_retraining, raise_alerts
+from drift_engine.explain import Explainer
 from drift_engine.findings import Judged, any_detected, data_drift, judge, unjudged
 from drift_engine.live_log import LiveRows
 from drift_engine.quality import Quality, judge_quality, no_quality
@@ -62,10 +63,11 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
         reason: str | None = f"{current.rows} rows of {settings.minimum_rows} needed"
         judged = [unjudged(subjects, current, str(reason)) for subjects in (inputs, answers)]
     else:
-        judged = [
-            judge(inputs, reference.table, current, budget * INPUTS_SHARE, settings),
-            judge(answers, reference.table, current, budget * ANSWERS_SHARE, settings),
-        ]
+        explainer = Explainer(inputs, reference.table, current, live.times[live.in_window], settings)
+        judged = []
+        for subjects, alpha in ((inputs, budget * INPUTS_SHARE), (answers, budget * ANSWERS_SHARE)):
+            found = judge(subjects, reference.table, current, alpha, settings)
+            judged.append(explainer.explained(found, subjects, alpha))
         reason = None if _any_verdict(judged[0]) else "no column has enough values to be judged"
     outcome: Outcome = "ok" if reason is None else "insufficient_data"
     return _findings(outcome, reason, rows, judged[0], judged[1], quality, budget, settings, live.inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from drift_engine.checks import Rule, Shape, check_column
 from drift_engine.results.schema import Check, ColumnFinding, DataDrift, Severity
@@ -47,7 +48,10 @@ class Judged:
 def judge(
     subjects: Sequence[Subject], reference: Table, window: Table, alpha: float, settings: DriftSettings
 ) -> tuple[Judged, ...]:
-    """Judge every subject; `alpha` is the chance of any false alarm among all of them. Strongest first."""
+    """Judge every subject; `alpha` is the chance of any false alarm among all of them.
+
+    Those that moved come first, by weight and severity.
+    """
     judged = [
         _judge_one(subject, reference, window, Rule(alpha * subject.weight, settings.psi_floor, settings.minimum_rows))
         for subject in subjects
@@ -161,6 +165,7 @@ def _no_checks(reason: str) -> tuple[Shape, Check, Check]:
     return Shape(none("shape", "psi"), None), none("missing", "hypergeometric"), none("novel", "exceedance")
 
 
-def _strongest_first(item: Judged) -> tuple[bool, float, str]:
+def _strongest_first(item: Judged) -> tuple[bool, float, float, str]:
     finding = item.finding
-    return not finding.detected, -(finding.drift_ratio or 0.0), finding.column
+    grade = get_args(Severity).index(finding.severity)
+    return not finding.detected, -finding.weight * grade, -(finding.drift_ratio or 0.0), finding.column
