@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drift_engine.alerts import decide_retraining, raise_alerts
+from drift_engine.data_quality.assess import assess_log, assess_table
 from drift_engine.explain import Explainer
 from drift_engine.findings import Judged, any_detected, data_drift, judge, unjudged
 from drift_engine.live_log import LiveRows
@@ -17,6 +18,7 @@ from drift_engine.results.schema import (
     Alert,
     ConceptDrift,
     DataDrift,
+    DataQuality,
     InputFile,
     Outcome,
     Performance,
@@ -48,6 +50,7 @@ class Findings:
     alerts: tuple[Alert, ...]
     retraining: Retraining
     inputs: tuple[InputFile, ...] = ()
+    data_quality: DataQuality = field(default_factory=DataQuality)
     quality_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
@@ -70,7 +73,9 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
             judged.append(explainer.explained(found, subjects, alpha))
         reason = None if _any_verdict(judged[0]) else "no column has enough values to be judged"
     outcome: Outcome = "ok" if reason is None else "insufficient_data"
-    return _findings(outcome, reason, rows, judged[0], judged[1], quality, budget, settings, live.inputs)
+    findings = _findings(outcome, reason, rows, judged[0], judged[1], quality, budget, settings, live.inputs)
+    faults = assess_table(inputs, findings.data_drift.columns, reference.table, current, budget, settings)
+    return replace(findings, data_quality=assess_log(card, window, live, faults, settings))
 
 
 def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason: str) -> Findings:
