@@ -53,12 +53,12 @@ def _is_code(values: Floats, before: Floats, code: float) -> bool:
         return False
     if code == -1 and rest.min() >= 0:
         return True
-    low, high = np.quantile(rest, (0.01, 0.99))
+    low, high = np.quantile(rest, (0.01, 0.99), method="inverted_cdf")
     # Halves: the difference of two numbers may be larger than the largest one.
     width = high / 2 - low / 2 or rest.max() / 2 - rest.min() / 2
     gap = rest.min() / 2 - code / 2 if code < rest.min() else code / 2 - rest.max() / 2
     usual = code == 0 or _USUAL_CODE.fullmatch(number(code)) is not None
-    return bool(gap >= (_GAP_USUAL if usual else _GAP_ANY) * width)
+    return bool(gap / (_GAP_USUAL if usual else _GAP_ANY) >= width)
 
 
 def _sentinel(name: str, values: Floats, before: Floats, code: float) -> QualityFinding:
