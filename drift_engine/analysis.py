@@ -50,7 +50,7 @@ class Findings:
     alerts: tuple[Alert, ...]
     retraining: Retraining
     inputs: tuple[InputFile, ...] = ()
-    data_quality: DataQuality = field(default_factory=DataQuality)
+    data_quality: DataQuality | None = None
     quality_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 

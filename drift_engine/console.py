@@ -33,7 +33,8 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
     console.print(f"window {window.start} to {window.end} ({window.kind})", style="dim", markup=False)
     _print_columns(console, drifted(result))
     if result.outcome != "failed":
-        _print_faults(console, result.data_quality)
+        if result.data_quality is not None:
+            _print_faults(console, result.data_quality)
         console.print(_quality_line(result), markup=False)
         console.print(_rows_line(result), markup=False)
         console.print(_retraining_line(result), markup=False)

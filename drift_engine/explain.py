@@ -31,6 +31,8 @@ _PARTS_MAX = 24
 #: A value is stuck when it alone makes this part of the change; in the reference it was no mass point.
 _STUCK_PART_MIN = 0.5
 _MASS_POINT_MIN = 0.05
+#: A value beyond all seen, as codes for missing are, is a novelty unless it makes nearly all rows.
+_STANDSTILL_MIN = 0.9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -196,7 +198,9 @@ def _stuck_or_as_it_is(finding: ColumnFinding, reference: Column, window: Column
     before = np.count_nonzero(reference.values == value) / len(reference.values)
     p, q = cells.shares()
     change = float(np.abs(q - p).sum()) / 2
-    if before > _MASS_POINT_MIN or share - before < _STUCK_PART_MIN * change:
+    seen = reference.present()
+    is_novel = not seen.min() <= value <= seen.max() and share < _STANDSTILL_MIN
+    if is_novel or before > _MASS_POINT_MIN or share - before < _STUCK_PART_MIN * change:
         return finding
     said = f"{percent(share)} of rows are {number(float(value))} exactly ({percent(before)} in the reference)"
     return replace(finding, kind="stuck", sentence=f"{said}; {finding.sentence}")

@@ -166,6 +166,7 @@ def _run(gauges: Gauges, labels: dict[str, str], latest: Latest, result: Result)
             labels,
             result.performance.labelled_ratio,
         )
+    if result.data_quality is not None:
         _data_quality(gauges, labels, result.data_quality)
     if result.performance.outcome == "ok":
         _performance(gauges, labels, result.performance.metrics, baseline=False)

@@ -314,6 +314,6 @@ class Result:
     duration_seconds: float
     scales: dict[str, Any] = field(default_factory=dict)
     supersedes: str | None = None
-    data_quality: DataQuality = field(default_factory=DataQuality)
+    data_quality: DataQuality | None = None
     format: str = FORMAT
     format_version: int = FORMAT_VERSION

@@ -17,6 +17,7 @@ from drift_engine.data_quality.assess import assess_table
 from drift_engine.findings import Subject, data_drift, judge
 from drift_engine.results.schema import DataQuality, QualityFinding, Window
 from drift_engine.results.store import read_result
+from drift_engine.run import Committed
 from gateway.clock import utc_text
 from gateway.log.segment import parse_name
 from gateway.registry.card import Feature
@@ -162,7 +163,14 @@ def run_of(root: Path, **changes: Any) -> DataQuality:
     """The findings of a run over one window with changed columns, as a reader of the result has them."""
     scenario = Scenario(root).reference(rows(2000, 1))
     scenario.log(rows(300, 2, **changes))
-    return read_result(scenario.run().folder / "result.json").data_quality
+    return of(scenario.run())
+
+
+def of(committed: Committed) -> DataQuality:
+    """The findings of a committed run."""
+    quality = read_result(committed.folder / "result.json").data_quality
+    assert quality is not None
+    return quality
 
 
 def test_a_run_says_what_it_found_and_what_it_could_not_ask(tmp_path: Path) -> None:
@@ -189,7 +197,7 @@ def test_a_window_with_too_few_or_too_many_rows_is_told(tmp_path: Path, count: i
     scenario.log(rows(2000, 2), start=NOW - 300 * 41, seconds=300 * 40)
     if count:
         scenario.log(rows(count, 3), start=NOW - 300, seconds=300)
-    quality = scenario.run(scheduled(NOW - 300, NOW)).result.data_quality
+    quality = of(scenario.run(scheduled(NOW - 300, NOW)))
     assert quality.unanswered == ()
     volume = [finding for finding in quality.findings if finding.kind == "volume"]
     assert [finding.severity for finding in volume] == ([severity] if severity else [])
@@ -204,7 +212,7 @@ def test_segments_of_another_schema_are_named(tmp_path: Path) -> None:
     scenario.card = binary_card()
     scenario.reference(rows(2000, 1))
     scenario.log(rows(300, 2))
-    quality = scenario.run().result.data_quality
+    quality = of(scenario.run())
     finding = only(quality.findings)
     assert (finding.kind, finding.count, finding.share, finding.severity) == ("schema mismatch", 1, 0.5, "high")
     assert parse_name(Path(finding.examples[0])).prefix == "live_predictions"
@@ -218,7 +226,7 @@ def test_damaged_lines_are_a_finding(tmp_path: Path) -> None:
     data = path.read_bytes().split(b"\n")
     data[7] = data[7].replace(b"0.", b"1.", 1)
     path.write_bytes(b"\n".join(data))
-    finding = only(scenario.run().result.data_quality.findings)
+    finding = only(of(scenario.run()).findings)
     assert (finding.kind, finding.count, finding.severity) == ("damaged lines", 1, "warning")
     assert "checksum does not match" in finding.examples[0]
 
@@ -228,7 +236,7 @@ def test_a_failed_run_knows_nothing_of_the_data(tmp_path: Path) -> None:
     scenario = Scenario(tmp_path).reference(rows(2000, 1))
     scenario.log(rows(300, 2))
     (scenario.paths.reference / "loans" / "1.parquet").unlink()
-    assert scenario.run().result.data_quality == DataQuality()
+    assert scenario.run().result.data_quality is None
 
 
 def test_examples() -> None:
