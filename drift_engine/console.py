@@ -14,6 +14,7 @@ from rich.text import Text
 from drift_engine.explain import segment_words, since_words
 from drift_engine.results.schema import ColumnFinding, DataQuality, Performance, Result
 from drift_engine.run import Committed
+from drift_engine.sentences import printable
 from drift_engine.verdict import drifted, verdict
 from gateway.registry import Metric
 
@@ -96,21 +97,21 @@ class TerminalProgress:
 def _headline(result: Result, headline: str, detail: str, style: str) -> Text:
     text = Text.assemble((headline, style))
     if detail:
-        text.append(f": {_plain(detail)}")
+        text.append(f": {printable(detail)}")
     text.append(f"  ({result.model_name} {result.model_version})", style="dim")
     return text
 
 
 def _print_columns(console: Console, findings: tuple[ColumnFinding, ...]) -> None:
     shown = findings[:_COLUMNS_SHOWN_MAX]
-    width = max((len(_plain(finding.column)) for finding in shown), default=0)
+    width = max((len(printable(finding.column)) for finding in shown), default=0)
     for finding in shown:
-        line = Text(f"  {_plain(finding.column):<{width}}  ")
+        line = Text(f"  {printable(finding.column):<{width}}  ")
         line.append(f"{finding.drift_ratio or 0.0:>8.2f} x allowed", style="red")
-        line.append(f"  {_plain(finding.sentence)}")
+        line.append(f"  {printable(finding.sentence)}")
         console.print(line)
         if told := _explanation(finding):
-            console.print(f"  {'':<{width}}  {_plain(told)}", style="dim", markup=False)
+            console.print(f"  {'':<{width}}  {printable(told)}", style="dim", markup=False)
     if len(findings) > len(shown):
         console.print(f"  and {len(findings) - len(shown)} more", markup=False)
 
@@ -125,7 +126,9 @@ def _print_faults(console: Console, quality: DataQuality) -> None:
     """What is wrong with the data; nothing where nothing is."""
     for finding in quality.findings[:_FAULTS_SHOWN_MAX]:
         place = f" in {finding.column}" if finding.column else ""
-        line = Text(f"data quality, {finding.severity}: {finding.kind}{_plain(place)}: {_plain(finding.sentence)}")
+        line = Text(
+            f"data quality, {finding.severity}: {finding.kind}{printable(place)}: {printable(finding.sentence)}"
+        )
         console.print(line)
     if len(quality.findings) > _FAULTS_SHOWN_MAX:
         console.print(f"  and {len(quality.findings) - _FAULTS_SHOWN_MAX} more data quality findings", markup=False)
@@ -155,8 +158,3 @@ def _rows_line(result: Result) -> str:
 
 def _retraining_line(result: Result) -> str:
     return f"retraining: {result.retraining.decision}"
-
-
-def _plain(text: str) -> str:
-    """Without control characters: a column or category name must not steer the terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -152,5 +152,9 @@ def _novel(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str,
 
 def quoted(level: str) -> str:
     """A level as it may be printed: no control characters, not longer than a line allows."""
-    shown = level if len(level) <= _LEVEL_LENGTH_MAX else level[: _LEVEL_LENGTH_MAX - 3] + "..."
-    return '"' + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown) + '"'
+    return f'"{printable(level if len(level) <= _LEVEL_LENGTH_MAX else level[: _LEVEL_LENGTH_MAX - 3] + "...")}"'
+
+
+def printable(text: str) -> str:
+    """Without control characters, which would steer a terminal or turn a line round."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

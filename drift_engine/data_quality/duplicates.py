@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from drift_engine.data_quality.findings import counted, graded
 from drift_engine.results.schema import QualityFinding
-from drift_engine.sentences import number, percent, quoted
+from drift_engine.sentences import number, percent, printable, quoted
 from drift_engine.table import NumberColumn, Table
 
 Hashes = NDArray[np.uint64]
@@ -48,7 +48,9 @@ def duplicate_rows(reference: Table, window: Table, names: Sequence[str], alpha:
     of = f"{counted(len(names), 'input')}, {counted(len(distinct), 'distinct row')}"
     sentence = f"{said}; {percent(usual_share)} in the reference ({of})"
     example = f"{int(counts[most]):,} x {_row_text(window, names[:_COLUMNS_SHOWN], int(first[most]))}"
-    yield QualityFinding("duplicate rows", "", count, share, graded(share - usual_share), sentence, (example,))
+    yield QualityFinding(
+        "duplicate rows", "", count, share, graded(share - usual_share), sentence, (printable(example),)
+    )
 
 
 def _hashes(table: Table, names: Sequence[str]) -> Hashes:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from drift_engine.data_quality.findings import counted, first_few, graded
 from drift_engine.live_log import LiveRows
 from drift_engine.results.schema import InputFile, QualityFinding
-from drift_engine.sentences import percent
+from drift_engine.sentences import percent, printable
 from gateway.log import labels, predictions
 from gateway.log.line import header_line
 from gateway.log.segment import UnreadableSegment, parse_name
@@ -40,14 +40,16 @@ def file_faults(card: ModelCard, live: LiveRows) -> Iterator[QualityFinding]:
             f"{counted(len(foreign), 'segment')} of {len(live.inputs)} read, written for other columns than those of "
             f"{card.name} {card.version}, or in a newer format: no row of them is used"
         )
-        examples = first_few(file.path for file in foreign)
+        examples = first_few(printable(file.path) for file in foreign)
         yield QualityFinding("schema mismatch", "", len(foreign), share, "high", sentence, examples)
     damaged = [file for file in live.inputs if file.corrupt_lines and file not in foreign]
     if live.corrupt > len(foreign) and damaged:
         count = live.corrupt - len(foreign)
         share = count / (rows + count)
         sentence = f"{counted(count, 'damaged line')} that may belong to the window ({percent(share)}); 'make verify'"
-        examples = first_few(f"{PurePosixPath(file.path).name}: {file.corrupt[0].reason}" for file in damaged)
+        examples = first_few(
+            printable(f"{PurePosixPath(file.path).name}: {file.corrupt[0].reason}") for file in damaged
+        )
         yield QualityFinding("damaged lines", "", count, share, graded(share, "warning"), sentence, examples)
 
 

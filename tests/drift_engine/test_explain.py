@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import doctest
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from drift_engine import explain
+from drift_engine.console import print_summary
+from drift_engine.explain import Explainer
+from drift_engine.findings import Subject, judge
 from drift_engine.results.schema import ColumnFinding
 from drift_engine.results.store import read_result
 from drift_engine.run import Committed
 from gateway.clock import parse_utc, utc_text
 from tests.drift_engine.scenario import NOW, Scenario, rows
+from tests.drift_engine.test_real_data import SETTINGS, table
 
 
 def of(committed: Committed, column: str) -> ColumnFinding:
@@ -62,6 +69,49 @@ def test_a_sensor_that_repeats_one_value_is_stuck(tmp_path: Path) -> None:
     finding = of(made.run(), "amount")
     assert finding.kind == "stuck"
     assert finding.sentence.startswith("30 % of rows are 12.5 exactly (0 % in the reference)")
+
+
+def test_elec2_is_explained_and_the_clean_pair_of_the_cards_is_not(shared_data: Callable[[str], Path]) -> None:
+    """Three columns since row 17,424 exactly, half an hour a row; what did not move has no beginning."""
+    frame = pd.read_csv(shared_data("elec2.csv.gz")).drop(columns=["class", "date"])
+    first, columns = 13_440, ("vicprice", "vicdemand", "transfer")
+    moved = {finding.column: finding for finding in explained(frame[:first], frame[first:22_000])}
+    for column in columns:
+        onset = moved[column].onset
+        assert onset is not None
+        assert (first + onset.row, onset.before_window) == (17_424, False)
+        assert onset.since == onset.earliest == onset.latest == utc_text(1800 * (17_424 - first))
+        assert onset.first_beyond is not None
+        assert 0 <= parse_utc(onset.since) - parse_utc(onset.first_beyond) < 1800 * onset.part_rows
+    frame = pd.read_parquet(shared_data("fdh_simulated_customers_mod10.parquet"))
+    days = frame["TX_TIME_DAYS"].astype(int)
+    features = [name for name in frame if "WINDOW" in str(name) or name == "TX_AMOUNT"]
+    clean = explained(frame.loc[days.between(60, 89), features], frame.loc[days.between(120, 149), features])
+    assert all((finding.onset, finding.segments) == (None, ()) for finding in clean)
+
+
+def explained(reference: pd.DataFrame, window: pd.DataFrame) -> list[ColumnFinding]:
+    """The findings of an ad hoc run, all columns weighted alike, half an hour a row."""
+    subjects = [Subject(str(name), str(name), "number", 1 / reference.shape[1]) for name in reference]
+    before, now = table(reference), table(window)
+    judged = judge(subjects, before, now, SETTINGS.alpha, SETTINGS)
+    times = 1_800_000_000 * np.arange(now.rows)
+    found = Explainer(subjects, before, now, times, SETTINGS).explained(judged, subjects, SETTINGS.alpha)
+    return [item.finding for item in found]
+
+
+def test_the_terminal_says_it_all_in_plain_text(tmp_path: Path) -> None:
+    """Since when, in which rows, what is wrong with the data; no control character of a value reaches it."""
+    found = rows(1000, 2, country=["de"] * 600 + ["\x1b[31m\u202e", "it"] * 200)
+    made = Scenario(tmp_path).reference(rows(4000, 1))
+    made.log(found)
+    shown = io.StringIO()
+    print_summary(made.run(), shown)
+    text = shown.getvalue()
+    assert "since 2026-11-20 14:30:00 UTC (95 % interval 14:30:00 to 14:30:0" in text
+    assert "data quality, warning: unseen category in country: 200 values of 1,000 (20 %)" in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
 
 
 def test_only_so_many_columns_are_explained(tmp_path: Path) -> None:
