@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
 
 from drift_engine.findings import SHARE_HIGH, SHARE_WARNING
 from drift_engine.results.schema import Severity
-from drift_engine.table import Column
+from drift_engine.table import Column, NumberColumn
 
 EXAMPLES_MAX = 5
 
@@ -20,6 +24,16 @@ class Pair:
     reference: Column
     window: Column
     alpha: float
+
+    @cached_property
+    def before(self) -> NDArray[Any]:
+        """The reference's values that are not missing: numbers, or codes of levels."""
+        return _present(self.reference)
+
+    @cached_property
+    def now(self) -> NDArray[Any]:
+        """The window's, likewise."""
+        return _present(self.window)
 
 
 def graded(share: float, least: Severity = "notice") -> Severity:
@@ -41,3 +55,7 @@ def counted(count: int, noun: str) -> str:
     ('1 row', '1,234 rows')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _present(column: Column) -> NDArray[Any]:
+    return column.present() if isinstance(column, NumberColumn) else column.codes[column.codes >= 0]

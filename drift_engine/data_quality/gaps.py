@@ -34,10 +34,8 @@ def _missing(pair: Pair, finding: ColumnFinding) -> Iterator[QualityFinding]:
 
 
 def _novel_values(pair: Pair) -> QualityFinding:
-    assert isinstance(pair.reference, NumberColumn)
-    assert isinstance(pair.window, NumberColumn)
-    before, values = pair.reference.present(), pair.window.present()
-    low, high = float(before.min()), float(before.max())
+    values = pair.now
+    low, high = float(pair.before.min()), float(pair.before.max())
     outside = values[(values < low) | (values > high)]
     share = len(outside) / len(values)
     # The farthest of each end in turn.

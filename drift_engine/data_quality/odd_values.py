@@ -30,13 +30,14 @@ def odd_values(pair: Pair) -> Iterator[QualityFinding]:
     """Sentinel values and impossible spikes of a number; nothing for other columns."""
     if not isinstance(pair.window, NumberColumn) or not isinstance(pair.reference, NumberColumn):
         return
-    values, before = pair.window.present(), pair.reference.present()
+    values, before = pair.now, pair.before
     if not len(values) or not len(before):
         return
     codes = [code for code in (float(values.min()), float(values.max())) if _is_code(values, before, code)]
     for code in codes:
         yield _sentinel(pair.name, values, before, code)
-    yield from _spikes(pair.name, values[~np.isin(values, codes)], before, len(values))
+    others = values[~np.isin(values, codes)] if codes else values
+    yield from _spikes(pair.name, others, before, len(values))
 
 
 def _is_code(values: Floats, before: Floats, code: float) -> bool:

@@ -40,7 +40,7 @@ class _Runs:
 
 def standstill(pair: Pair, minimum_rows: int) -> Iterator[QualityFinding]:
     """A column that is constant, or stuck for a part of the window; missing values are passed over."""
-    before, now = _present(pair.reference), _present(pair.window)
+    before, now = pair.before, pair.now
     if len(now) < minimum_rows or len(before) < minimum_rows:
         return
     runs, usual = _runs(now), _runs(before)
@@ -48,7 +48,7 @@ def standstill(pair: Pair, minimum_rows: int) -> Iterator[QualityFinding]:
         return
     value = now[runs.start]
     shown = number(float(value)) if isinstance(pair.window, NumberColumn) else quoted(_level(pair.window, int(value)))
-    usual_share = _count(before, pair, value) / len(before)
+    usual_share = _reference_count(pair, value) / len(before)
     if _log_chance(runs, usual, usual_share, int(np.count_nonzero(now == value))) > math.log(pair.alpha):
         return
     if runs.length == len(now):
@@ -78,18 +78,14 @@ def _runs(values: Values) -> _Runs:
     return _Runs(len(values), int(bounds[longest]), int(lengths[longest]), len(values) - 1 - len(changes))
 
 
-def _present(column: Column) -> Values:
-    return column.present() if isinstance(column, NumberColumn) else column.codes[column.codes >= 0]
-
-
 def _level(column: Column, code: int) -> str:
     assert not isinstance(column, NumberColumn)
     return column.levels[code]
 
 
-def _count(before: Values, pair: Pair, value: Any) -> int:
+def _reference_count(pair: Pair, value: Any) -> int:
     """Rows of the reference with the window's value; codes of levels are each side's own."""
     if isinstance(pair.reference, NumberColumn):
-        return int(np.count_nonzero(before == value))
-    level = _level(pair.window, int(value))
-    return int(np.count_nonzero(before == pair.reference.levels.index(level))) if level in pair.reference.levels else 0
+        return int(np.count_nonzero(pair.before == value))
+    level, levels = _level(pair.window, int(value)), pair.reference.levels
+    return int(np.count_nonzero(pair.before == levels.index(level))) if level in levels else 0

@@ -248,7 +248,8 @@ class QualityFinding:
 
     Attributes:
         column: the input concerned; "" for a finding about whole rows or files.
-        count: rows concerned (segments, for a schema mismatch), `share` of all of those.
+        count: rows concerned (segments, for a schema mismatch), `share` of all of those; of volume all rows of the
+            window, and of what is usual.
         examples: a few of them, shortened, without control characters.
         sentence: the finding in words, with its numbers.
     """
