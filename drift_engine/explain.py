@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from drift_engine.cells import Cells, cells_of
 from drift_engine.checks import Rule, check_column
 from drift_engine.findings import Judged, Subject
-from drift_engine.onset import change_point
+from drift_engine.onset import course
 from drift_engine.results.schema import ColumnFinding, Contribution, Onset
 from drift_engine.segments import contributions
 from drift_engine.sentences import number, percent
@@ -102,13 +102,14 @@ def since_words(onset: Onset) -> str:
     >>> since_words(Onset("2026-11-20T12:00:00Z", "2026-11-20T11:58:00Z", "2026-11-20T12:10:00Z", 7, False, None, 50))
     'since 2026-11-20 12:00:00 UTC (95 % interval 11:58:00 to 12:10:00)'
     """
+    over = "" if onset.until is None else f"; as in the reference again from {_moment(onset.until)} on"
     if onset.before_window:
-        return f"since the window's start, {_moment(onset.since)}, or before"
+        return f"since the window's start, {_moment(onset.since)}, or before{over}"
     day = onset.since[:10]
     ends = [
         text[11:19] if text[:10] == day else f"{text[:10]} {text[11:19]}" for text in (onset.earliest, onset.latest)
     ]
-    return f"since {_moment(onset.since)} (95 % interval {ends[0]} to {ends[1]})"
+    return f"since {_moment(onset.since)} (95 % interval {ends[0]} to {ends[1]}){over}"
 
 
 def segment_words(segment: Contribution) -> str:
@@ -133,9 +134,10 @@ def _thinned(table: Table) -> Table:
 
 def _onset(reference: Column, window: Column, times: Times, rule: Rule) -> Onset | None:
     cells = cells_of(reference, window)
-    point = None if cells is None else change_point(cells)
-    if point is None:
+    found = None if cells is None else course(cells)
+    if found is None:
         return None
+    point, end = found
     starts = _part_starts(len(times), rule.minimum_rows)
     beyond = _first_beyond(reference, window, starts, rule)
     return Onset(
@@ -146,6 +148,7 @@ def _onset(reference: Column, window: Column, times: Times, rule: Rule) -> Onset
         before_window=point.earliest == 0,
         first_beyond=None if beyond is None else _text(times[beyond]),
         part_rows=int(starts[1] - starts[0]),
+        until=None if end is None else _text(times[end]),
     )
 
 

@@ -112,6 +112,7 @@ class Onset:
         first_beyond: where the first of equal parts of the window begins that by itself is beyond what is
             allowed; None where no part is.
         part_rows: rows of such a part.
+        until: the time of the first row that is like the reference again; None while it lasts to the window's end.
     """
 
     since: str
@@ -121,6 +122,7 @@ class Onset:
     before_window: bool
     first_beyond: str | None
     part_rows: int
+    until: str | None = None
 
 
 @dataclass(frozen=True)
