@@ -201,7 +201,7 @@ def _reference_shares(stream: Stream) -> NDArray[np.float64]:
 
 
 def _says_drift(stream: Stream, alpha: float, counts: NDArray[np.int64], missing: int) -> bool:
-    rule = replace(rule_of(stream.kind.name, alpha / COLUMNS, SETTINGS), clustering=stream.clustering)
+    rule = replace(rule_of("any", alpha / COLUMNS, SETTINGS), clustering=stream.clustering)
     _, checks = check_column(stream.reference, stream.window(counts, missing), rule)
     return any(check.detected for check in checks)
 

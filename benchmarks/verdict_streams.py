@@ -30,7 +30,7 @@ RARE_LEVELS = (0.4, 0.3, 0.2, 0.05, 0.03, 0.01, 0.007, 0.003)
 _SESSIONS = 10_000
 _NO_QUARTILES = (np.nan, np.nan, np.nan)
 #: A count that deviates less than this by every measure is none that any check could call drift.
-_SCREEN_Z, _SCREEN_P = 3.3, 1e-3
+_SCREEN_Z, _SCREEN_P = 3.3, 3e-3
 
 Draw = Callable[[np.random.Generator, int], Floats]
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from drift_engine.alerts import decide_retraining, raise_alerts
 from drift_engine.clustering import independence
-from drift_engine.findings import any_detected, data_drift, unjudged
+from drift_engine.data_quality.assess import assess_log, assess_table
+from drift_engine.explain import Explainer
+from drift_engine.findings import Judged, Subject, any_detected, data_drift, unjudged
 from drift_engine.live_log import LiveRows
 from drift_engine.parsing import moment
 from drift_engine.quality import Quality, judge_quality, no_quality
@@ -21,6 +23,7 @@ from drift_engine.results.schema import (
     Alert,
     ConceptDrift,
     DataDrift,
+    DataQuality,
     Independence,
     InputFile,
     Outcome,
@@ -58,6 +61,7 @@ class Findings:
     scales: dict[str, Any]
     independence: Independence | None = None
     inputs: tuple[InputFile, ...] = ()
+    data_quality: DataQuality | None = None
     drawn_from: int = 0
     quality_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
@@ -67,9 +71,64 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
     quality = _quality(card, window, settings, reference, live)
     not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
     rows = Rows(int(live.in_window.sum()), live.dropped | not_judged, live.corrupt, reference.table.rows)
-    subjects = input_subjects(card, settings.importance_share), answer_subjects(card)
-    scales = judge_scales(subjects, scales_of(window, settings), reference, live, settings)
-    return _findings(_reason(scales, settings), rows, scales, quality, settings, live.inputs)
+    inputs, answers = input_subjects(card, settings.importance_share), answer_subjects(card)
+    scales = judge_scales((inputs, answers), scales_of(window, settings), reference, live, settings)
+    explainers = _Explainers(inputs, scales, reference, live, settings)
+    found = _findings(
+        _reason(scales, settings),
+        rows,
+        scales,
+        explainers.explained(strongest([(item.scale, item.inputs) for item in scales]), inputs, INPUTS_SHARE),
+        explainers.explained(strongest([(item.scale, item.answers) for item in scales]), answers, ANSWERS_SHARE),
+        quality,
+        settings,
+        live.inputs,
+    )
+    # The window itself is the first scale.
+    own = scales[0]
+    current, findings = live.table.after(own.first), [item.finding for item in own.inputs]
+    faults = assess_table(inputs, findings, reference.table, current, own.scale.alpha, settings)
+    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults, settings))
+
+
+class _Explainers:
+    """Explains findings on the rows of the time scale that each is of. `inputs`: what may be a segment."""
+
+    def __init__(
+        self,
+        inputs: Sequence[Subject],
+        scales: Sequence[JudgedScale],
+        reference: Reference,
+        live: LiveRows,
+        settings: DriftSettings,
+    ) -> None:
+        self._settings = settings
+        self._alphas = {item.scale.name: item.scale.alpha for item in scales}
+        self._explainers = {
+            item.scale.name: Explainer(
+                inputs, reference.table, live.table.after(item.first), live.times[item.first :], settings
+            )
+            for item in scales
+        }
+
+    def explained(self, judged: Sequence[Judged], subjects: Sequence[Subject], share: float) -> tuple[Judged, ...]:
+        """The same findings, the first `explained_columns_max` of those that moved with onset and segments.
+
+        Args:
+            share: of the run's budget, for all of `subjects`.
+        """
+        by_name = {subject.name: subject for subject in subjects}
+        most = self._settings.explained_columns_max
+        return tuple(
+            self._explain(item, by_name[item.finding.column], share)
+            if position < most and item.finding.detected
+            else item
+            for position, item in enumerate(judged)
+        )
+
+    def _explain(self, item: Judged, subject: Subject, share: float) -> Judged:
+        scale = item.finding.scale
+        return self._explainers[scale].explained(item, subject, self._alphas[scale] * share * subject.weight)
 
 
 def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason: str) -> Findings:
@@ -79,7 +138,7 @@ def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason
     answers = unjudged(answer_subjects(card), nothing, reason)
     scales = tuple(JudgedScale(scale, 0, 0, inputs, answers) for scale in scales_of(window, settings))
     quality = no_quality(card, settings, reason)
-    found = _findings(reason, Rows(0, {}, 0, 0), scales, quality, settings, ())
+    found = _findings(reason, Rows(0, {}, 0, 0), scales, inputs, answers, quality, settings, ())
     return dataclasses.replace(found, outcome="failed", independence=None)
 
 
@@ -105,12 +164,12 @@ def _findings(
     reason: str | None,
     rows: Rows,
     scales: tuple[JudgedScale, ...],
+    inputs: tuple[Judged, ...],
+    answers: tuple[Judged, ...],
     quality: Quality,
     settings: DriftSettings,
     files: tuple[InputFile, ...],
 ) -> Findings:
-    inputs = strongest([(item.scale, item.inputs) for item in scales])
-    answers = strongest([(item.scale, item.answers) for item in scales])
     alpha = sum(item.scale.alpha for item in scales)
     data = data_drift(inputs, alpha * INPUTS_SHARE, settings)
     found = tuple(item.finding for item in answers)

@@ -11,13 +11,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from drift_engine.results.schema import ColumnFinding, Performance, Result
+from drift_engine.explain import segment_words, since_words
+from drift_engine.results.schema import ColumnFinding, DataQuality, Performance, Result
 from drift_engine.run import Committed
+from drift_engine.sentences import printable
 from drift_engine.verdict import drifted, verdict
 from gateway.registry import Metric
 
 _TONES = {"good": "bold green", "bad": "bold red", "unknown": "bold yellow"}
 _COLUMNS_SHOWN_MAX = 12
+_FAULTS_SHOWN_MAX = 6
 _METRICS_SHOWN = ("accuracy", "f1_score", "roc_auc", "mae", "rmse", "r2")
 
 
@@ -31,6 +34,8 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
     console.print(f"window {window.start} to {window.end} ({window.kind})", style="dim", markup=False)
     _print_columns(console, drifted(result))
     if result.outcome != "failed":
+        if result.data_quality is not None:
+            _print_faults(console, result.data_quality)
         console.print(_quality_line(result), markup=False)
         console.print(_rows_line(result), markup=False)
         if result.independence is not None and result.independence.clustered:
@@ -94,22 +99,42 @@ class TerminalProgress:
 def _headline(result: Result, headline: str, detail: str, style: str) -> Text:
     text = Text.assemble((headline, style))
     if detail:
-        text.append(f": {_plain(detail)}")
+        text.append(f": {printable(detail)}")
     text.append(f"  ({result.model_name} {result.model_version})", style="dim")
     return text
 
 
 def _print_columns(console: Console, findings: tuple[ColumnFinding, ...]) -> None:
     shown = findings[:_COLUMNS_SHOWN_MAX]
-    width = max((len(_plain(finding.column)) for finding in shown), default=0)
+    width = max((len(printable(finding.column)) for finding in shown), default=0)
     for finding in shown:
-        line = Text(f"  {_plain(finding.column):<{width}}  ")
+        line = Text(f"  {printable(finding.column):<{width}}  ")
         line.append(f"{finding.drift_ratio or 0.0:>8.2f} x allowed", style="red")
         seen = f"{finding.seen}: " if finding.seen else ""
-        line.append(f"  {seen}{_plain(finding.sentence)}")
+        line.append(f"  {seen}{printable(finding.sentence)}")
         console.print(line)
+        if told := _explanation(finding):
+            console.print(f"  {'':<{width}}  {printable(told)}", style="dim", markup=False)
     if len(findings) > len(shown):
         console.print(f"  and {len(findings) - len(shown)} more", markup=False)
+
+
+def _explanation(finding: ColumnFinding) -> str:
+    """Since when and where; empty for a column that was not explained."""
+    since = [since_words(finding.onset)] if finding.onset else []
+    return "; ".join([*since, *(segment_words(segment) for segment in finding.segments)])
+
+
+def _print_faults(console: Console, quality: DataQuality) -> None:
+    """What is wrong with the data; nothing where nothing is."""
+    for finding in quality.findings[:_FAULTS_SHOWN_MAX]:
+        place = f" in {finding.column}" if finding.column else ""
+        line = Text(
+            f"data quality, {finding.severity}: {finding.kind}{printable(place)}: {printable(finding.sentence)}"
+        )
+        console.print(line)
+    if len(quality.findings) > _FAULTS_SHOWN_MAX:
+        console.print(f"  and {len(quality.findings) - _FAULTS_SHOWN_MAX} more data quality findings", markup=False)
 
 
 def _quality_line(result: Result) -> str:
@@ -136,8 +161,3 @@ def _rows_line(result: Result) -> str:
 
 def _retraining_line(result: Result) -> str:
     return f"retraining: {result.retraining.decision}"
-
-
-def _plain(text: str) -> str:
-    """Without control characters: a column or category name must not steer the terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

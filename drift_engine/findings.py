@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from drift_engine.checks import Rule, Shape, check_column
 from drift_engine.clustering import INDEPENDENT, LOOK_ALPHA, Clustering, measure_clustering
@@ -56,7 +57,10 @@ class Judged:
 def judge(
     subjects: Sequence[Subject], reference: Table, window: Table, alpha: float, settings: DriftSettings
 ) -> tuple[Judged, ...]:
-    """Judge every subject; `alpha` is the chance of any false alarm among all of them. Strongest first."""
+    """Judge every subject; `alpha` is the chance of any false alarm among all of them.
+
+    Those that moved come first, by weight and severity.
+    """
     look = LOOK_ALPHA / len(subjects)
     judged = [
         _judge_one(
@@ -120,10 +124,11 @@ def any_detected(findings: Sequence[ColumnFinding]) -> bool | None:
     return any(verdicts) if verdicts else None
 
 
-def strongest_first(item: Judged) -> tuple[bool, float, str]:
-    """Sort key: what drifted before what did not, then by ratio, then by name."""
+def strongest_first(item: Judged) -> tuple[bool, float, float, str]:
+    """Sort key: what drifted before what did not, by weight and severity, then by ratio, then by name."""
     finding = item.finding
-    return not finding.detected, -(finding.drift_ratio or 0.0), finding.column
+    grade = get_args(Severity).index(finding.severity)
+    return not finding.detected, -finding.weight * grade, -(finding.drift_ratio or 0.0), finding.column
 
 
 def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule, look: float, seed: int) -> Judged:

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from drift_engine import evidently_report
+from drift_engine.explain import segment_words, since_words
 from drift_engine.findings import Subject
 from drift_engine.results.schema import SCALE_PHRASES, ColumnFinding, Result
 from drift_engine.sentences import better_or_worse, number, percent
@@ -97,6 +98,8 @@ def _environment() -> jinja2.Environment:
         "measure": measure,
         "better_or_worse": better_or_worse,
         "scale_phrase": SCALE_PHRASES.__getitem__,
+        "since_words": since_words,
+        "segment_words": segment_words,
     }
     return environment
 

@@ -89,7 +89,7 @@ def _number_distribution(reference: NumberSummary, window: NumberSummary, cuts: 
     spread, spread_now = high - low, high_now - low_now
     p, q = reference.counts / reference.present, window.counts / window.present
     most = int(np.argmax(q - p))
-    where = _range(cuts, most)
+    where = bin_range(cuts, most)
     rows = f"{percent(q[most])} of rows {where} ({percent(p[most])} in the reference)"
     if cuts.values is None and spread > 0 and abs(middle_now - middle) < _MIDDLE_STAYS * spread:
         factor = spread_now / spread
@@ -100,7 +100,8 @@ def _number_distribution(reference: NumberSummary, window: NumberSummary, cuts: 
     return "shift", f"median {number(middle)} -> {number(middle_now)}; {rows}"
 
 
-def _range(cuts: Cuts, position: int) -> str:
+def bin_range(cuts: Cuts, position: int) -> str:
+    """Where a bin lies, e.g. "above 3.2"."""
     edges = cuts.edges
     if cuts.values is not None:
         # The outer bins are open: they also hold values that the reference never showed.
@@ -120,7 +121,7 @@ def _mix(reference: LevelSummary, window: LevelSummary) -> str:
     for level in levels:
         p = reference.counts.get(level, 0) / reference.present
         q = window.counts.get(level, 0) / window.present
-        moves.append((-abs(q - p), f"{_quoted(level)} {percent(p)} -> {percent(q)}"))
+        moves.append((-abs(q - p), f"{quoted(level)} {percent(p)} -> {percent(q)}"))
     moves.sort()
     told = [text for move, text in moves[:_LEVELS_TOLD_MAX] if move <= -_MOVE_TOLD_MIN]
     return ", ".join(told or [moves[0][1]])
@@ -140,7 +141,7 @@ def _novel(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str,
         level, count = max(unseen.items(), key=lambda item: (item[1], item[0]))
         more = f" (and {len(unseen) - 1} other new levels)" if len(unseen) > 1 else ""
         return "novel values", (
-            f"{percent(count / window.present)} of values are {_quoted(level)}, which the reference never showed{more}"
+            f"{percent(count / window.present)} of values are {quoted(level)}, which the reference never showed{more}"
         )
     assert cuts is not None
     ends = (
@@ -151,7 +152,11 @@ def _novel(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str,
     return "novel values", " and ".join(told)
 
 
-def _quoted(level: str) -> str:
+def quoted(level: str) -> str:
     """A level as it may be printed: no control characters, not longer than a line allows."""
-    shown = level if len(level) <= _LEVEL_LENGTH_MAX else level[: _LEVEL_LENGTH_MAX - 3] + "..."
-    return '"' + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown) + '"'
+    return f'"{printable(level if len(level) <= _LEVEL_LENGTH_MAX else level[: _LEVEL_LENGTH_MAX - 3] + "...")}"'
+
+
+def printable(text: str) -> str:
+    """Without control characters, which would steer a terminal or turn a line round."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -165,6 +165,9 @@ class DriftSettings:
     plot_columns_max: int = setting(
         60, "columns and answers that the report's plots show, at most; those that moved most come first", minimum=1
     )
+    explained_columns_max: int = setting(
+        20, "columns that moved, and answers, of which a run says since when and in which rows, at most", minimum=0
+    )
     seed: int = setting(20261120, "seed of every sample and bootstrap", minimum=0)
     columns: Overrides | None = setting(
         None, "tables `[drift.columns.<column>]`: other floors and shares for that column", parse=_parse_columns

@@ -11,7 +11,7 @@ from typing import get_args
 from prometheus_client.core import GaugeMetricFamily
 
 from drift_engine.results import Latest, Result
-from drift_engine.results.schema import DataDrift, Outcome, Severity
+from drift_engine.results.schema import DataDrift, DataQuality, Outcome, QualityKind, Severity
 from exporter.sources import LogState, ModelState
 from gateway.log.outcomes import Outcome as LogCommand
 from gateway.registry import Metric
@@ -166,8 +166,25 @@ def _run(gauges: Gauges, labels: dict[str, str], latest: Latest, result: Result)
             labels,
             result.performance.labelled_ratio,
         )
+    if result.data_quality is not None:
+        _data_quality(gauges, labels, result.data_quality)
     if result.performance.outcome == "ok":
         _performance(gauges, labels, result.performance.metrics, baseline=False)
+
+
+def _data_quality(gauges: Gauges, labels: dict[str, str], quality: DataQuality) -> None:
+    for kind in get_args(QualityKind):
+        grades = [SEVERITIES.index(finding.severity) for finding in quality.findings if finding.kind == kind]
+        of_kind = {**labels, "kind": kind}
+        gauges.add(
+            "model_data_quality_findings", "Findings of that kind in the newest run's window", of_kind, len(grades)
+        )
+        gauges.add(
+            "model_data_quality_severity",
+            "Gravest finding of that kind in the newest run: 0 none, 1 notice, 2 warning, 3 high",
+            of_kind,
+            max(grades, default=0),
+        )
 
 
 def _verdicts(gauges: Gauges, labels: dict[str, str], result: Result) -> None:

@@ -12,6 +12,7 @@ from drift_engine.results.schema import (
     ColumnFinding,
     ConceptDrift,
     DataDrift,
+    DataQuality,
     Performance,
     PredictionDrift,
     Retraining,
@@ -95,6 +96,7 @@ def result(**changes: Any) -> Result:
         "started_at": utc_text(NOON + 1),
         "finished_at": utc_text(NOON + 3),
         "duration_seconds": 2.0,
+        "data_quality": DataQuality(),
     }
     return Result(**values | changes)
 
@@ -128,7 +130,7 @@ def insufficient(**changes: Any) -> Result:
 
 def failed(**changes: Any) -> Result:
     """A run that could not read its reference."""
-    values: dict[str, Any] = {"outcome": "failed", "reason": "the reference is damaged"}
+    values: dict[str, Any] = {"outcome": "failed", "reason": "the reference is damaged", "data_quality": None}
     return insufficient(**values | changes)
 
 

@@ -17,6 +17,21 @@ Outcome = Literal["ok", "insufficient_data", "failed"]
 Severity = Literal["none", "notice", "warning", "high", "critical"]
 #: The rows that a time scale judges, in words. An ad hoc run has one scale, its window, which needs none.
 SCALE_PHRASES = {"interval": "since the run before", "hour": "in the last hour", "day": "in the last 24 hours"}
+#: What can be wrong with data, whether or not a distribution moved.
+QualityKind = Literal[
+    "missing",
+    "out of range",
+    "impossible spike",
+    "sentinel value",
+    "unseen category",
+    "constant",
+    "stuck",
+    "duplicate rows",
+    "wrong type",
+    "damaged lines",
+    "schema mismatch",
+    "volume",
+]
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,47 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Onset:
+    """When the drift of a column began, by the window's own times (RFC 3339 in UTC).
+
+    Attributes:
+        since: the time of the first row after the most likely change point, `row` of the window in time order.
+        earliest: with `latest` a 95 % interval of `since`, if rows are independent and the change was sudden.
+        before_window: the interval reaches back to the first row: it began there or before.
+        first_beyond: where the first of equal parts of the window begins that by itself is beyond what is
+            allowed; None where no part is.
+        part_rows: rows of such a part.
+        until: the time of the first row that is like the reference again; None while it lasts to the window's end.
+    """
+
+    since: str
+    earliest: str
+    latest: str
+    row: int
+    before_window: bool
+    first_beyond: str | None
+    part_rows: int
+    until: str | None = None
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A segment of the rows that holds more of a column's change than its rows explain.
+
+    Attributes:
+        column: another input; the segment is where its value is `where`, e.g. "above 3.2" or '"de"'.
+        change_share: part of the change that lies in the segment; other segments may have moved against it, so
+            that it exceeds 1.
+        rows_share: part of the window's rows that are of the segment.
+    """
+
+    column: str
+    where: str
+    change_share: float
+    rows_share: float
+
+
+@dataclass(frozen=True)
 class ColumnFinding:
     """What was found in one column.
 
@@ -96,11 +152,14 @@ class ColumnFinding:
         rows: rows of the window with a value; `missing` those without.
         drift_ratio: the largest of the checks' ratios; None when no check gave a verdict.
         detected: True if any check did, None if none had enough data.
-        kind: what moved, e.g. "shift", "mix", "missing surge", "novel values"; "" where nothing did.
+        kind: what moved: "shift", "scale", "mix", "stuck", "missing surge", "fewer missing", "novel values"; "" where
+            nothing did.
         sentence: the finding in words, with its numbers.
         scale: the time scale of a scheduled run that these figures are of (a key of the result's `scales`): the one
             with the largest ratio.
         design_effect: how much more the column's counts vary than those of independent rows; 1 where they do not.
+        onset: when it began; None where nothing moved, and for columns beyond `explained_columns_max`.
+        segments: the rows that hold most of the change, strongest first; empty where it is spread evenly.
     """
 
     column: str
@@ -116,6 +175,8 @@ class ColumnFinding:
     sentence: str
     scale: str = ""
     design_effect: float = 1.0
+    onset: Onset | None = None
+    segments: tuple[Contribution, ...] = ()
 
     @property
     def seen(self) -> str:
@@ -138,7 +199,7 @@ class DataDrift:
         threshold: the classic line for `score`, 0.1 unless set. It grades; `detected` comes from the columns.
         detected: any column drifted beyond its allowance; None if no column had enough data.
         false_alarm_rate: the run's budget over all columns, e.g. 0.01.
-        columns: strongest first.
+        columns: what moved first, by weight and severity, then by drift_ratio.
     """
 
     detected: bool | None
@@ -219,6 +280,35 @@ class ConceptDrift:
 
 
 @dataclass(frozen=True)
+class QualityFinding:
+    """Something wrong with the data of the window, whatever it does to a distribution.
+
+    Attributes:
+        column: the input concerned; "" for a finding about whole rows or files.
+        count: rows concerned (segments, for a schema mismatch), `share` of all of those; of volume all rows of the
+            window, and of what is usual.
+        examples: a few of them, shortened, without control characters.
+        sentence: the finding in words, with its numbers.
+    """
+
+    kind: QualityKind
+    column: str
+    count: int
+    share: float
+    severity: Severity
+    sentence: str
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataQuality:
+    """Findings, gravest first, and why a question was not answered (`unanswered`, sentences)."""
+
+    findings: tuple[QualityFinding, ...] = ()
+    unanswered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Alert:
     """Something a person should know, graded; `cause` is a sentence with numbers."""
 
@@ -263,5 +353,6 @@ class Result:
     scales: dict[str, Any] = field(default_factory=dict)
     supersedes: str | None = None
     independence: Independence | None = None
+    data_quality: DataQuality | None = None
     format: str = FORMAT
     format_version: int = FORMAT_VERSION

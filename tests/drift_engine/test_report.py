@@ -185,18 +185,43 @@ def test_on_a_phone_nothing_is_cut_off(tmp_path: Path) -> None:
         const wide = [...document.querySelectorAll('.sentinel .scroll')].filter(
             box => box.querySelector('.cols') && box.clientWidth && box.scrollWidth > box.clientWidth + 1);
         return [document.querySelector('.sentinel').scrollWidth, wide.length,
-                document.querySelectorAll('.sentinel .alerts .says').length];
+                document.querySelectorAll('.sentinel .alerts .says').length,
+                [...document.querySelectorAll('.sentinel .faults tbody tr')].map(row => {
+                    const boxes = [row.querySelector('.pill'), row.cells[1]];
+                    const [kind, column] = boxes.map(box => box.getBoundingClientRect());
+                    return kind.right <= column.left || kind.bottom <= column.top; })];
     """
     with browser(tmp_path / "profile") as chromium:
         page = chromium.open("about:blank")
         size = {"width": 390, "height": 1200, "deviceScaleFactor": 1, "mobile": True}
         page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         page = chromium.open(committed.report.as_uri())
-        width, cut_off, alerts = page.driver.execute_script(measure)
+        width, cut_off, alerts, apart = page.driver.execute_script(measure)
         page.screenshot(tmp_path / "phone.png")
     assert width <= 390
     assert cut_off == 0
     assert alerts >= 1
+    assert apart == [True] * 3
+
+
+def test_the_page_says_what_is_wrong_with_the_data_and_explains_what_moved(tmp_path: Path) -> None:
+    """Findings with their examples, since when and in which rows; or that nothing is, and what is not known."""
+    made = Scenario(tmp_path / "faults").reference(rows(4000, 1))
+    found = rows(1000, 2, country=["de"] * 600 + [HOSTILE, "it"] * 200)
+    made.log(found)
+    committed = made.run()
+    html = committed.report.read_text()
+    summary = html[html.index("<body>") : html.index('<div id="root_')]
+    assert "200 values of 1,000 (20 %) of 1 level unseen in the reference" in summary
+    assert "since 2026-11-20 14:" in summary
+    assert "(95 % interval 14:" in summary
+    assert HOSTILE[:20] not in summary
+    clean = Scenario(tmp_path / "clean").reference(rows(4000, 1))
+    clean.log(rows(1000, 2))
+    html = clean.run().report.read_text()
+    assert "Nothing out of the ordinary" in html
+    assert "Not known: whether the number of rows is usual" in html
+    assert "Data quality" not in report_page(replace(plain_result(), data_quality=None), binary_card(), None)
 
 
 def test_of_very_many_columns_the_strongest_are_drawn(tmp_path: Path) -> None:

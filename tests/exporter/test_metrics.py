@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from drift_engine.results import Result
-from drift_engine.results.schema import Alert, Check, ConceptDrift, Performance
+from drift_engine.results.schema import Alert, Check, ConceptDrift, DataQuality, Performance, QualityFinding, Severity
 from exporter.collector import exposition
 from gateway import heartbeat
 from gateway.registry import Metric
@@ -37,6 +37,7 @@ VERDICTS = {
     "model_alert_severity",
     "model_retraining_recommended",
 }
+GAPS: dict[str, Severity] = {"amount": "notice", "age": "high"}
 FACTS = {
     "model_serving",
     "model_drift_run_timestamp_seconds",
@@ -44,6 +45,8 @@ FACTS = {
     "model_drift_outcome",
     "model_window_rows",
     "model_labeled_ratio",
+    "model_data_quality_findings",
+    "model_data_quality_severity",
 }
 
 
@@ -67,6 +70,21 @@ def test_a_run_with_a_verdict_shows_every_figure_it_has(site: Site) -> None:
     assert scrape.get("model_window_rows") == 300
     assert scrape.get("model_labeled_ratio") == 2 / 3
     assert scrape.get("model_drift_run_duration_seconds") == 2
+
+
+def test_what_is_wrong_with_the_data_is_counted_by_kind(site: Site) -> None:
+    """Also of a run without a verdict; a kind that is over goes back to 0, and a failed run knows nothing."""
+    gaps = [QualityFinding("missing", name, 9, 0.03, severity, "gaps") for name, severity in GAPS.items()]
+    site.commit(results.insufficient(data_quality=DataQuality(tuple(gaps))))
+    sources = site.sources()
+    scrape = Scrape(sources)
+    assert scrape.get("model_data_quality_findings", kind="missing") == 2
+    assert scrape.get("model_data_quality_severity", kind="missing") == 3
+    assert scrape.get("model_data_quality_findings", kind="volume") == 0
+    site.commit(later(results.result(), 300))
+    assert Scrape(sources).get("model_data_quality_severity", kind="missing") == 0
+    site.commit(later(results.failed(), 600, 3))
+    assert Scrape(sources).get("model_data_quality_findings", kind="missing") is None
 
 
 def test_prometheus_accepts_the_exposition(site: Site) -> None:
