@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from drift_engine.__main__ import AlreadyRunning, _lock, main
+from drift_engine.__main__ import main
 from drift_engine.results import ResultStore
 from drift_engine.results.store import encode_latest
+from drift_engine.run_command import AlreadyRunning, _lock
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs
 from gateway.log import labels, predictions
@@ -321,7 +322,7 @@ def test_whatever_one_model_raises_the_others_run(
 
     for name, value in environment_of(root).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("drift_engine.__main__._versions", lambda *_: [("first", "1"), (card.name, card.version)])
+    monkeypatch.setattr("drift_engine.run_command._versions", lambda *_: [("first", "1"), (card.name, card.version)])
     monkeypatch.setattr(Registry, "card", fault)
     assert main(["run", "--quiet"]) == 1
     assert [record.getMessage() for record in caplog.records] == [
