@@ -54,7 +54,7 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
     """Judge the rows of `live` that lie in the window; quality is measured on its newest labelled rows."""
     current = live.table.take(live.in_window)
     budget = settings.run_budget(window.kind == "scheduled")
-    quality = judge_quality(card, reference.table, live.table, settings)
+    quality = judge_quality(card, reference.baseline, live.table, settings)
     inputs, answers = input_subjects(card, settings.importance_share), answer_subjects(card)
     not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
     rows = Rows(current.rows, live.dropped | not_judged, live.corrupt, reference.table.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import fcntl
 import logging
 import os
@@ -21,6 +22,7 @@ from drift_engine.console import TerminalProgress, one_line, print_summary
 from drift_engine.errors import DriftError
 from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE, Gate
 from drift_engine.output import Output, add_output_arguments
+from drift_engine.references import parse_choice
 from drift_engine.results.schema import Result, Window
 from drift_engine.results.store import ResultError
 from drift_engine.run import Committed, Engine
@@ -88,8 +90,11 @@ def main(arguments: Sequence[str]) -> int:
         return USAGE
     assert isinstance(paths, Paths)
     assert isinstance(settings, DriftSettings)
+    if options.reference:
+        settings = dataclasses.replace(settings, reference=options.reference)
     engine = Engine(paths, settings)
     try:
+        parse_choice(settings.reference)
         asked = _asked_window(options)
         versions = _versions(engine, options)
     except (RegistryError, DriftError) as error:
@@ -122,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--window", metavar="24h", help="how long the window is: 24h, 90m, 7d, 1h30m")
     run.add_argument("--since", metavar="T", help="where the window starts, e.g. 2026-11-20T15:00:00Z")
     run.add_argument("--until", metavar="T", help="where it ends (default: now)")
+    run.add_argument(
+        "--reference", metavar="R", help="what to compare with: file, <since>/<until>, rolling:7d or season:4w"
+    )
     run.add_argument(
         "--scheduled", action="store_true", help="take the window after the last one, as the scheduler does"
     )

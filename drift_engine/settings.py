@@ -30,6 +30,12 @@ class DriftSettings:
         "so that none that is still being written falls behind the window",
         minimum=0,
     )
+    reference: str = setting(
+        "file",
+        "what a window is compared with: 'file' (the registered one), a time range of the live log such as "
+        "'2026-11-01T00:00:00Z/2026-11-08T00:00:00Z', 'rolling:7d' (the 7 days before the window), or 'season:4w' "
+        "(the same hours of the same weekday in the 4 weeks before)",
+    )
     minimum_rows: int = setting(50, "fewest values of a column that its shape is judged on", minimum=20)
     psi_floor: float = setting(
         0.02, "PSI below which no shape counts as moved, however many rows there are", minimum=0, maximum=1

@@ -29,10 +29,13 @@ IN_2020 = parse_utc("2020-06-01T00:00:00Z")
 IN_2031 = parse_utc("2031-01-01T00:00:00Z")
 
 
-def test_a_result_of_version_1_reads_and_writes_back_the_same_bytes() -> None:
+def test_a_result_of_version_1_reads_and_writes_back_the_same_values() -> None:
     """The golden file was written by a run over the scenario of these tests and is never regenerated."""
     path = GOLDEN / "result-v1.json"
-    assert encode_result(read_result(path)) == path.read_bytes()
+    golden = msgspec.json.decode(path.read_bytes())
+    again = msgspec.json.decode(encode_result(read_result(path)))
+    # Fields that the format has gained since are at their defaults.
+    assert {name: again[name] for name in golden} == golden
 
 
 def test_a_pointer_of_version_1_reads_and_writes_back_the_same_bytes(tmp_path: Path) -> None:
