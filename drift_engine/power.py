@@ -47,7 +47,12 @@ def rows_needed(card: ModelCard, reference: Table, settings: DriftSettings, *, s
 
 def _rows(quantile: float, floor: float, share_present: float) -> int:
     """Without a floor, or in a column without values, no number of rows is enough: then the minimum stands."""
-    return math.ceil(2 * quantile / floor / share_present) if floor > 0 and share_present > 0 else 0
+    if not (floor > 0 and share_present > 0):
+        return 0
+    rows = 2 * quantile / floor / share_present
+    # To two digits upwards: the column's missing share and levels are themselves drawn by chance.
+    unit: int = 10 ** max(0, math.floor(math.log10(rows)) - 1)
+    return math.ceil(rows / unit) * unit
 
 
 def _share_present(column: Column) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -208,17 +208,25 @@ def test_equal_files_give_equal_bytes_in_any_process(tmp_path: Path, reference: 
         assert first == second
 
 
+def processor_seconds() -> float:
+    """What the processes that were started so far have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_ten_thousand_rows_take_less_than_two_seconds(tmp_path: Path) -> None:
-    """The interpreter's start included, on 30 columns; Evidently is not imported."""
+    """The interpreter's start included, on 30 columns; Evidently is not imported.
+
+    Processor time: one thread does it, and other tests may be running beside it.
+    """
     reference = written(tmp_path / "ref.csv", frame(10_000, 1, numbers=25))
     current = written(tmp_path / "cur.csv", frame(10_000, 2, numbers=25))
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = processor_seconds()
         done = compare(reference, current, "--format", "json", "--no-report")
-        seconds.append(time.perf_counter() - start)
+        seconds.append(processor_seconds() - start)
         assert json.loads(done.stdout)["comparisons"][0]["data_drift"]["detected"] is False
-    # The fastest of three: the machine may be busy with other tests.
     assert min(seconds) < 2.0, seconds
     program = (
         "import sys\nfrom drift_engine.__main__ import main\nmain(sys.argv[1:])\nassert 'evidently' not in sys.modules"
