@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtri
 
-from drift_engine.checks import EXPECTED_MIN, SHAPE_SHARE
+from drift_engine.checks import EXPECTED_MIN
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import INPUTS_SHARE, input_subjects
 from drift_engine.summaries import BINS, DISTINCT_MAX, missing_rows
@@ -16,6 +16,8 @@ from drift_engine.table import Column, NumberColumn, Table
 from gateway.registry import ModelCard
 
 _LOOKED_AT_MAX = 5000
+#: Part of a column's budget that its shape gets, about: the quantile hardly depends on it.
+_SHAPE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def rows_needed(card: ModelCard, reference: Table, settings: DriftSettings, *, s
     Chance allows (1/n + 1/m) c, where c is the chi-square quantile at the column's part of the budget. With
     m = n that is the floor at n = 2 c / floor; n counts values, so a column with missing ones needs more rows.
     """
-    alpha = settings.run_budget(scheduled) * INPUTS_SHARE * SHAPE_SHARE
+    alpha = settings.run_budget(scheduled) * INPUTS_SHARE * _SHAPE_SHARE
     most = Need(settings.minimum_rows, card.features[0].name)
     for subject in input_subjects(card, settings.importance_share):
         column = reference.columns.get(subject.column)

@@ -68,7 +68,7 @@ def _judged(
     reason = _too_few(reference.file, current.file, settings.minimum_rows)
     if reason is None:
         judged = [
-            judge(subjects, reference.table, current.table, settings.alpha * share, settings)
+            judge(subjects, reference.table, current.table, settings.alpha * share, settings) if subjects else ()
             for subjects, share in zip((inputs, outputs), shares, strict=True)
         ]
         if not any(item.finding.detected is not None for part in judged for item in part):
