@@ -143,9 +143,7 @@ def _converted(column: registered.Column, kind: str, *, is_open: bool) -> tuple[
         values = np.array([_number(text) for text in _texts(column)])
         wrong = np.isnan(values) & ~missing
         return NumberColumn(values), None if is_open or not wrong.any() else wrong
-    if column.type == "boolean" and kind in _NUMBERS:
-        # JSON and CSV writers differ in how they spell a flag; numbers and truth values are not the same column.
-        return NumberColumn(np.full(len(missing), np.nan)), ~missing
+    # Writers differ in how they spell a flag, but numbers and truth values are not the same column.
     return _nothing(kind, len(missing)), ~missing if not is_open and not missing.all() else None
 
 
