@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
+.PHONY: help run demo register drift compare reproduce labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -33,9 +33,19 @@ register: $(RUNTIME) ## Register your model: MODEL_FILE=m.skops REFERENCE=eval.c
 	  $(call option,POSITIVE_CLASS,--positive-class) $(call option,EXCLUDE,--exclude) $(if $(filter 1,$(TRUST)),--trust) \
 	  $(call option,ACCEPT_UNSEEN,--accept-unseen) $(call option,REJECT_UNSEEN,--reject-unseen)
 
-drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud [VERSION=2]] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...]
+drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud [VERSION=2]] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...] [REFERENCE=rolling:7d] [FAIL_ON=drift|warning|insufficient FORMAT=text|json|junit OUTPUT=dir]
 	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,VERSION,--version) $(call option,WINDOW,--window) \
-	  $(call option,SINCE,--since) $(call option,UNTIL,--until)
+	  $(call option,SINCE,--since) $(call option,UNTIL,--until) $(call option,REFERENCE,--reference) \
+	  $(call option,FAIL_ON,--fail-on) $(call option,FORMAT,--format) $(call option,OUTPUT,--output)
+
+compare: $(RUNTIME) ## Compare any tables, without a running system: REF=ref.csv CUR="a.csv b.parquet" [EXCLUDE=a,b LABEL=col FAIL_ON= FORMAT= OUTPUT=dir ARGS=]
+	$(if $(and $(REF),$(CUR)),,$(error say what to compare: make compare REF=ref.csv CUR=cur.csv))
+	@$(BIN)/python -m drift_engine compare "$(REF)" $(CUR) $(call option,EXCLUDE,--exclude) $(call option,LABEL,--label) \
+	  $(call option,FAIL_ON,--fail-on) $(call option,FORMAT,--format) $(call option,OUTPUT,--output) $(ARGS)
+
+reproduce: $(RUNTIME) ## Repeat a drift run from what it recorded and compare every figure: RUN=20261120T151139.123456Z-1a2b3c
+	$(if $(RUN),,$(error say which run: make reproduce RUN=run id))
+	@$(BIN)/python -m drift_engine reproduce "$(RUN)"
 
 labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
 	@$(if $(FILE),,$(error say which file: make labels FILE=labels.csv))$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"

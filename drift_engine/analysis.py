@@ -148,7 +148,7 @@ def _quality(card: ModelCard, window: Window, settings: DriftSettings, reference
     if window.kind == "scheduled":
         start = min(start, moment(window.end) - int(settings.performance_hours * 3600e6))
     first = int(np.searchsorted(live.times, start))
-    quality = judge_quality(card, reference.table, live.table.after(first), settings)
+    quality = judge_quality(card, reference.baseline, live.table.after(first), settings)
     return dataclasses.replace(quality, rows=quality.rows + first)
 
 

@@ -156,7 +156,18 @@ def _baseline(performance: Performance, metric: Metric) -> str:
 def _rows_line(result: Result) -> str:
     rows = result.rows
     dropped = "".join(f", {count} dropped ({reason})" for reason, count in rows.dropped.items())
-    return f"rows: {rows.read} read{dropped}, {rows.corrupt} corrupt lines; reference {rows.reference}"
+    return (
+        f"rows: {rows.read} read{dropped}, {rows.corrupt} corrupt lines; reference {rows.reference}{_reference(result)}"
+    )
+
+
+def _reference(result: Result) -> str:
+    """How the reference was chosen where it is not the registered file; and that it is too small."""
+    used = result.reference
+    if used is None:
+        return ""
+    chosen = "" if used.kind == "file" else f" ({used.asked})"
+    return f"{chosen}; {used.warning}" if used.warning else chosen
 
 
 def _retraining_line(result: Result) -> str:

@@ -33,9 +33,10 @@ class Comparison:
 
     `judged` are the inputs, then the answers, of which those that moved most are drawn, `columns_max` at most;
     `reference_labelled` and `window_labelled` hold labelled rows only, None where quality was not judged.
+    Without a model (`card`) there is no quality to draw.
     """
 
-    card: ModelCard
+    card: ModelCard | None
     judged: tuple[tuple[Subject, ColumnFinding], ...]
     reference: Table
     window: Table
@@ -218,7 +219,7 @@ def _register_tests(checks: dict[str, Check]) -> dict[str, str]:
 
 def _draw_quality(comparison: Comparison, omitted: list[str]) -> list[Any]:
     current, reference = comparison.window_labelled, comparison.reference_labelled
-    if current is None:
+    if current is None or comparison.card is None:
         return []
     if comparison.card.task != "regression":
         for table, side in ((current, "window"), (reference, "reference")):

@@ -2,14 +2,16 @@
 
 Sealed segments that hold no row of the span are not opened, others are read from their columnar copies; what
 is not sealed is streamed. In memory are the span's rows in canonical form, and one segment.
+
+To repeat a run, its recorded inputs are read instead: the same bytes of the same files, whatever was appended since.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +21,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from drift_engine.collector import Collector, picked, time_order
-from drift_engine.columnar import DAMAGE_KEPT_MAX, ColumnCache, Span
+from drift_engine.columnar import DAMAGE_KEPT_MAX, ColumnCache
+from drift_engine.columnar import Span as MicrosecondSpan
+from drift_engine.errors import DriftError
 from drift_engine.labels_join import newest_labels
 from drift_engine.parsing import moment, no_rows, parse
 from drift_engine.reference import canonical_columns
@@ -43,6 +47,13 @@ _LABELS_HELD = 100_000
 #: Called with files done and files in all.
 Progress = Callable[[int, int], None]
 LogName = Literal["predictions", "labels"]
+#: start <= time < end, both as `gateway.clock` writes them.
+Span = tuple[str, str]
+_NOT_AS_SEALED = "the file is not as it was sealed"
+
+
+class InputGone(DriftError):
+    """A file that a run recorded cannot be read any more."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,14 @@ class LiveRows:
     in_window: NDArray[np.bool_]
     dropped: dict[str, int]
     corrupt: int
+    inputs: tuple[InputFile, ...]
+
+
+@dataclass(frozen=True)
+class SpanRows:
+    """Predictions of several spans in time order, without labels, and the files that they were read from."""
+
+    table: Table
     inputs: tuple[InputFile, ...]
 
 
@@ -90,7 +109,8 @@ class _Figures:
 class _Log:
     """One log to read: the rows of `span` (texts), the columns `names`, each table handed to `take`.
 
-    Damage counts when it may belong to `window`, which lies in the span.
+    Damage counts when it may belong to `window`, which lies in the span. `recorded`: how an earlier run read each
+    file, to be read again; empty for a run of its own.
     """
 
     kind: LogName
@@ -103,6 +123,7 @@ class _Log:
     take: Callable[[pa.Table], None]
     chain: Chain
     cache: ColumnCache
+    recorded: Mapping[Path, InputFile] = field(default_factory=dict)
 
 
 def read_live(
@@ -113,24 +134,29 @@ def read_live(
     span_start: str,
     window_start: str,
     end: str,
+    recorded: Sequence[InputFile] | None = None,
     progress: Progress = lambda *_: None,
 ) -> LiveRows:
     """Read the predictions with span_start <= timestamp < end, and their labels.
 
     Damage is described in the result, not raised. A label counts whenever it was received: what is known of
-    a window grows after its end.
+    a window grows after its end. With `recorded`, the inputs of an earlier run, what that run read is read again.
+
+    Raises:
+        InputGone: a recorded file is not there any more.
     """
     columns = canonical_columns(card)
     chain = _chain(live)
     cache.prune(chain.present)
-    prediction_files = predictions.segments(live, card.name, card.version)
-    label_files = labels.segments(live, card.name)
+    files = _recorded(live, recorded)
+    prediction_files = _files(files, "predictions", predictions.segments(live, card.name, card.version))
+    label_files = _files(files, "labels", labels.segments(live, card.name))
     total = len(prediction_files) + len(label_files)
 
     rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL})
     log = _Log(
         "predictions", live, predictions.columns(card), rows.names, "timestamp", (span_start, end), (window_start, end),
-        rows.add, chain, cache,
+        rows.add, chain, cache, files or {},
     )  # fmt: skip
     figures = _read_log(log, prediction_files, lambda done: progress(done, total))
     keys, times = rows.keys(), rows.times()
@@ -138,7 +164,7 @@ def read_live(
     known = LabelsOf(keys, no_rows(labels.columns(card), _LABEL_COLUMNS))
     label_log = _Log(
         "labels", live, labels.columns(card), _LABEL_COLUMNS, "received_at", (None, None), (None, None), known.add,
-        chain, cache,
+        chain, cache, files or {},
     )  # fmt: skip
     label_figures = _read_log(label_log, label_files, lambda done: progress(len(prediction_files) + done, total))
 
@@ -154,6 +180,57 @@ def read_live(
         corrupt=figures.corrupt + label_figures.corrupt,
         inputs=inputs,
     )
+
+
+def read_spans(
+    live: Path,
+    card: ModelCard,
+    spans: Sequence[Span],
+    *,
+    cache: ColumnCache,
+    recorded: Sequence[InputFile] | None = None,
+) -> SpanRows:
+    """Read the predictions of several spans that do not overlap. `recorded` and errors: see `read_live`."""
+    columns = canonical_columns(card)
+    files = _recorded(live, recorded)
+    rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL})
+    whole = _Log(
+        "predictions", live, predictions.columns(card), rows.names, "timestamp", (None, None), (None, None),
+        rows.add, _chain(live), cache, files or {},
+    )  # fmt: skip
+    inputs: dict[str, InputFile] = {}
+    for span in spans:
+        listed = _files(files, "predictions", predictions.segments(live, card.name, card.version))
+        figures = _read_log(replace(whole, span=span, window=span), listed, lambda _: None)
+        # A file of several spans that grew in between: the longest prefix holds what all of them saw.
+        inputs |= {file.path: file for file in figures.inputs}
+    order = time_order(rows.times(), rows.keys())
+    return SpanRows(rows.table(order), tuple(inputs[path] for path in sorted(inputs)))
+
+
+def located(live: Path, file: InputFile) -> Path | None:
+    """Where a recorded file is now: its writer may have renamed it since. None when it is gone."""
+    path = live / file.path
+    renamed = path if not file.segment or parse_name(path).suspect else suspect_path(path)
+    return next((place for place in (path, renamed) if place.exists()), None)
+
+
+def _recorded(live: Path, inputs: Sequence[InputFile] | None) -> dict[Path, InputFile] | None:
+    """The recorded files where they are now, in their order. None when nothing is to be repeated."""
+    if inputs is None:
+        return None
+    found = {}
+    for file in inputs:
+        # What could not be read then is not read now, whatever became of it.
+        path = live / file.path if not file.segment else located(live, file)
+        if path is None:
+            raise InputGone(f"{file.path} is gone")
+        found[path] = file
+    return found
+
+
+def _files(recorded: Mapping[Path, InputFile] | None, kind: LogName, listed: Sequence[Path]) -> Sequence[Path]:
+    return listed if recorded is None else [path for path, file in recorded.items() if file.log == kind]
 
 
 class LabelsOf:
@@ -211,9 +288,12 @@ def _read_log(log: _Log, files: Sequence[Path], progress: Callable[[int], None])
         progress(done)
         try:
             parts.append(_read_file(log, path))
-        except MissingSegment:
-            parts.append(_read_vanished(log, path, files))
         except UnreadableSegment as error:
+            if path in log.recorded:
+                raise InputGone(f"{path.name}: {error.reason}") from None
+            if isinstance(error, MissingSegment):
+                parts.append(_read_vanished(log, path, files))
+                continue
             parts.append(_unreadable(log, path, error.reason))
     progress(len(files))
     return _Figures(
@@ -227,6 +307,8 @@ def _read_log(log: _Log, files: Sequence[Path], progress: Callable[[int], None])
 
 def _read_file(log: _Log, path: Path) -> _Figures:
     """Take a file's rows of the span. Raises UnreadableSegment."""
+    if path in log.recorded:
+        return _read_again(log, path, log.recorded[path])
     sealed = _entry(log, path)
     if sealed is not None:
         if _is_outside(sealed, log.span):
@@ -235,6 +317,13 @@ def _read_file(log: _Log, path: Path) -> _Figures:
         if copied is not None:
             return copied
     return _from_segment(log, path, sealed)
+
+
+def _read_again(log: _Log, path: Path, was: InputFile) -> _Figures:
+    """Take what a run took that recorded this file, from the segment itself and not from a copy."""
+    if not was.segment:
+        return _Figures((was,), corrupt=1)
+    return _from_segment(log, path, None, was)
 
 
 def _read_vanished(log: _Log, path: Path, listed: Sequence[Path]) -> _Figures:
@@ -271,7 +360,7 @@ def _from_copy(log: _Log, path: Path, sealed: Sealed) -> _Figures | None:
     if _size(path) != sealed.bytes:
         return None
     start, end = log.span
-    span: Span = (None if start is None else moment(start), None if end is None else moment(end))
+    span: MicrosecondSpan = (None if start is None else moment(start), None if end is None else moment(end))
     copied = log.cache.read(path, sealed, log.columns, log.names, log.time_name, span)
     if copied is None:
         return None
@@ -289,10 +378,13 @@ def _size(path: Path) -> int:
         raise unreadable(path, error) from None
 
 
-def _from_segment(log: _Log, path: Path, sealed: Sealed | None) -> _Figures:
-    """Stream a segment's rows of the span."""
+def _from_segment(log: _Log, path: Path, sealed: Sealed | None, was: InputFile | None = None) -> _Figures:
+    """Stream a segment's rows of the span; only the bytes that `was` tells of, if given."""
     start, end = log.span
-    stream = SegmentStream(path, log.columns, start=start, end=end, damage_listed_max=DAMAGE_KEPT_MAX)
+    limit = None if was is None else was.bytes_read
+    stream = SegmentStream(
+        path, log.columns, start=start, end=end, bytes_limit=limit, damage_listed_max=DAMAGE_KEPT_MAX
+    )
     tables, rejected, unreadable_lines = [], [], 0
     for block in stream:
         parsed = parse(stream.header + block, log.columns, log.names)
@@ -303,17 +395,18 @@ def _from_segment(log: _Log, path: Path, sealed: Sealed | None) -> _Figures:
     # Only now: a file that cannot be read to its end counts for nothing.
     for table in tables:
         log.take(table)
-    damaged, damage = _damage_of(stream, sealed)
+    not_as_sealed = was is not None and any(line.reason == _NOT_AS_SEALED for line in was.corrupt[:1])
+    damaged, damage = _damage_of(stream, not_as_sealed or (sealed is not None and sealed.sha256 != stream.sha256))
     file = _input(log, path, stream.segment_id, stream.bytes_read, stream.sha256, damaged, damage)
     return _Figures((file,), _corrupt(log, damaged, damage), tuple(rejected), unreadable_lines)
 
 
-def _damage_of(stream: SegmentStream, sealed: Sealed | None) -> tuple[int, Sequence[Damage]]:
+def _damage_of(stream: SegmentStream, not_as_sealed: bool) -> tuple[int, Sequence[Damage]]:
     """How much damage a segment has, and the places of it."""
-    if sealed is None or sealed.sha256 == stream.sha256:
+    if not not_as_sealed:
         return stream.damaged, stream.damage
     # Each line may be right by itself and yet not what was written; `make verify` says more.
-    return stream.damaged + 1, [Damage(0, "the file is not as it was sealed"), *stream.damage]
+    return stream.damaged + 1, [Damage(0, _NOT_AS_SEALED), *stream.damage]
 
 
 def _corrupt(log: _Log, damaged: int, damage: Sequence[Damage]) -> int:

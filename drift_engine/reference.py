@@ -23,10 +23,20 @@ class UnusableReference(DriftError):
 
 @dataclass(frozen=True)
 class Reference:
-    """Rows that the model was not fitted on, with its answers; in their original (time) order."""
+    """Rows that the model was not fitted on, with its answers; in their original (time) order.
+
+    `registered`: the registered rows, where `table` is another time of the live log; quality is always measured
+    against those.
+    """
 
     table: Table
     sha256: str
+    registered: Table | None = None
+
+    @property
+    def baseline(self) -> Table:
+        """The rows that quality is compared with."""
+        return self.table if self.registered is None else self.registered
 
 
 def canonical_columns(card: ModelCard) -> dict[str, bool]:

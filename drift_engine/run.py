@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Protocol
 
 from drift_engine.analysis import Findings, analyse, no_analysis
-from drift_engine.columnar import ColumnCache
 from drift_engine.errors import DriftError
-from drift_engine.live_log import LiveRows, read_live
+from drift_engine.live_log import LiveRows
 from drift_engine.quality import labelled_rows
-from drift_engine.reference import Reference, load_reference
+from drift_engine.reference import Reference
+from drift_engine.references import choose_reference
 from drift_engine.report import Samples, report_page
-from drift_engine.results.schema import Result, Window
+from drift_engine.results.schema import ReferenceUsed, Result, Window
 from drift_engine.results.store import ResultStore
 from drift_engine.scales import LONGER
 from drift_engine.settings import DriftSettings
+from drift_engine.sources import Logs, Source
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
 from gateway.clock import parse_utc, utc_text
@@ -69,6 +70,15 @@ class Committed:
 
 
 @dataclass(frozen=True)
+class _Looked:
+    """What a run saw: `samples` where there is something to draw, `reference` where one could be read."""
+
+    findings: Findings
+    samples: Samples | None = None
+    reference: ReferenceUsed | None = None
+
+
+@dataclass(frozen=True)
 class Engine:
     """What runs share. `clock` gives seconds since the epoch."""
 
@@ -97,16 +107,16 @@ class Engine:
         progress = progress or Silent()
         started, began = self.clock(), time.monotonic()
         try:
-            findings, samples = self._look(card, window, progress)
+            looked = self._look(card, window, Logs(self.paths), progress)
         except DriftError as error:
-            findings, samples = no_analysis(card, window, self.settings, str(error)), None
+            looked = _Looked(no_analysis(card, window, self.settings, str(error)))
         except Exception as error:  # noqa: BLE001 - the edge of a run: the result says that it failed
             _LOG.exception("the run of %s %s failed", card.name, card.version)
             reason = f"internal error: {type(error).__name__}: {error}"
-            findings, samples = no_analysis(card, window, self.settings, reason), None
+            looked = _Looked(no_analysis(card, window, self.settings, reason))
         progress.stage("report")
-        result = self._result(card, window, findings, started)
-        html = report_page(result, card, samples)
+        result = self._result(card, window, looked, started)
+        html = report_page(result, card, looked.samples)
         finished = self.clock()
         duration = round(time.monotonic() - began, 3)
         result = dataclasses.replace(result, finished_at=utc_text(finished), duration_seconds=duration)
@@ -121,13 +131,16 @@ class Engine:
             _LOG.warning("settings: [drift.models.%s.columns.%s]: the model has no such column", card.name, name)
         return dataclasses.replace(self, settings=self.settings.for_model(card.name))
 
-    def _look(self, card: ModelCard, window: Window, progress: Progress) -> tuple[Findings, Samples | None]:
+    def repeat(self, card: ModelCard, window: Window, source: Source) -> Result:
+        """The result of a run over `source`, without a page; nothing is written. Raises DriftError."""
+        return self._result(card, window, self._look(card, window, source, Silent()), self.clock())
+
+    def _look(self, card: ModelCard, window: Window, source: Source, progress: Progress) -> _Looked:
         progress.stage("reading the log")
-        reference = load_reference(self.registry, card)
-        live = read_live(
-            self.paths.live,
+        chosen = choose_reference(self.registry, card, window, self.settings, source)
+        reference = chosen.reference
+        live = source.live(
             card,
-            cache=ColumnCache(self.paths.state / "columns"),
             span_start=self._span_start(window),
             window_start=window.start,
             end=window.end,
@@ -135,7 +148,8 @@ class Engine:
         )
         progress.stage("statistics")
         findings = analyse(card, window, self.settings, reference, live)
-        return findings, _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
+        samples = _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
+        return _Looked(findings, samples, chosen.used)
 
     def _span_start(self, window: Window) -> str:
         """Where reading begins: the longest time scale; and labels come late, so quality looks far back too.
@@ -147,7 +161,8 @@ class Engine:
         back = parse_utc(window.end) - max(self.settings.performance_hours * 3600, *LONGER.values())
         return min(window.start, utc_text(max(0.0, back)))
 
-    def _result(self, card: ModelCard, window: Window, findings: Findings, started: float) -> Result:
+    def _result(self, card: ModelCard, window: Window, looked: _Looked, started: float) -> Result:
+        findings = looked.findings
         parts = {spec.name: getattr(findings, spec.name) for spec in dataclasses.fields(findings)}
         del parts["quality_rows"], parts["drawn_from"]
         return Result(
@@ -157,11 +172,12 @@ class Engine:
             window=window,
             reference_sha256=card.reference.sha256,
             config=dataclasses.asdict(self.settings),
-            libraries=_versions(),
+            libraries=library_versions(),
             seed=self.settings.seed,
             started_at=utc_text(started),
             finished_at=utc_text(started),
             duration_seconds=0.0,
+            reference=looked.reference,
             **parts,
         )
 
@@ -175,8 +191,8 @@ def _samples(findings: Findings, reference: Reference, live: LiveRows, settings:
     before, now = None, None
     if findings.performance.outcome == "ok":
         now = some(live.table.take(findings.quality_rows))
-        known = labelled_rows(reference.table)
-        before = some(reference.table.take(known)) if len(known) else None
+        known = labelled_rows(reference.baseline)
+        before = some(reference.baseline.take(known)) if len(known) else None
     return Samples(some(reference.table), some(live.table.after(findings.drawn_from)), before, now)
 
 
@@ -186,6 +202,7 @@ def _run_id(started: float) -> str:
     return f"{moment}-{secrets.token_hex(3)}"
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """The versions that a result records: whatever computed its figures."""
     found = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return {"python": platform.python_version(), **found}

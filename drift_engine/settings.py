@@ -29,6 +29,7 @@ COLUMN_KEYS = (
 #: What may differ between models. The rest belongs to the process that runs them all.
 MODEL_KEYS = (
     *COLUMN_KEYS,
+    "reference",
     "alpha",
     "false_alarms_per_month",
     "score_alert",
@@ -110,6 +111,12 @@ class DriftSettings:
         "a scheduled window ends this long before now; more than the 10 s that the gateway may take to append a row, "
         "so that none that is still being written falls behind the window",
         minimum=0,
+    )
+    reference: str = setting(
+        "file",
+        "what a window is compared with: 'file' (the registered one), a time range of the live log such as "
+        "'2026-11-01T00:00:00Z/2026-11-08T00:00:00Z', 'rolling:7d' (the 7 days before the window), or 'season:4w' "
+        "(the same hours of the same weekday in the 4 weeks before)",
     )
     minimum_rows: int = setting(
         50, "fewest values of a column that its shape, location and spread are judged on", minimum=20

@@ -71,6 +71,31 @@ class InputFile:
 
 
 @dataclass(frozen=True)
+class ReferenceUsed:
+    """What the window was compared with.
+
+    Attributes:
+        kind: "file" (the registered one); of the live log: "range" (a fixed time), "rolling" (the time before the
+            window), "season" (the same hours of the same weekday before).
+        asked: the setting that chose it.
+        spans: of the live log, each (start, end) with start <= timestamp < end, newest first; empty for a file.
+        sha256: of the registered file, or of the rows that were read of the live log.
+        inputs: the segments that those rows were read from.
+        rows_needed: with so many rows, in a window as large, every column's allowed PSI is down at the floor.
+        warning: that there are fewer, in words; None when there are enough.
+    """
+
+    kind: Literal["file", "range", "rolling", "season"]
+    asked: str
+    spans: tuple[tuple[str, str], ...]
+    rows: int
+    sha256: str
+    inputs: tuple[InputFile, ...]
+    rows_needed: int
+    warning: str | None
+
+
+@dataclass(frozen=True)
 class Rows:
     """Row counts of the window: intact rows `read`, rows left out by reason, damaged lines that may belong to it."""
 
@@ -354,5 +379,6 @@ class Result:
     supersedes: str | None = None
     independence: Independence | None = None
     data_quality: DataQuality | None = None
+    reference: ReferenceUsed | None = None
     format: str = FORMAT
     format_version: int = FORMAT_VERSION

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -71,7 +71,7 @@ class Table:
     rows: int
 
 
-def read_table(path: Path, texts: Mapping[str, Set[str]] | None = None) -> Table:
+def read_table(path: Path, texts: Mapping[str, Set[str]] | None = None, *, as_texts: Collection[str] = ()) -> Table:
     """Read a CSV (separated by comma, semicolon or tab; plain or gzip) or a Parquet file, told by its content.
 
     Missing values are what `pandas.read_csv` takes for them (empty, NaN, null, NA, ...): models were fitted on
@@ -79,12 +79,13 @@ def read_table(path: Path, texts: Mapping[str, Set[str]] | None = None) -> Table
 
     Args:
         texts: by column, those of `MISSING_WORDS` that are texts there.
+        as_texts: columns of a CSV whose fields stay the texts that they are, however much they look like numbers.
 
     Raises:
         RegistryError: not such a file, or not a table with a name per column.
     """
     try:
-        frame = _read_parquet(path) if _is_parquet(path) else _read_csv(path, texts or {})
+        frame = _read_parquet(path) if _is_parquet(path) else _read_csv(path, texts or {}, as_texts)
     except FileNotFoundError:
         raise RegistryError(f"{path}: no such file") from None
     except (OSError, EOFError) as error:
@@ -142,7 +143,7 @@ def _nullable_dtype(kind: Any) -> Any:
     return None
 
 
-def _read_csv(path: Path, texts: Mapping[str, Set[str]]) -> pd.DataFrame:
+def _read_csv(path: Path, texts: Mapping[str, Set[str]], as_texts: Collection[str]) -> pd.DataFrame:
     try:
         with _opened_csv(path) as stream:
             header, separator = _header_of(path, stream.read(_SAMPLE_CHARACTERS))
@@ -154,6 +155,7 @@ def _read_csv(path: Path, texts: Mapping[str, Set[str]]) -> pd.DataFrame:
                 sep=separator,
                 keep_default_na=False,
                 na_values=missing,
+                dtype=dict.fromkeys(as_texts, pd.StringDtype()),
                 dtype_backend="numpy_nullable",
                 # Exactly the number that the text says: serving parses JSON just as exactly.
                 float_precision="round_trip",

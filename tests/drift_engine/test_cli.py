@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,14 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from drift_engine.__main__ import AlreadyRunning, _lock, main
+from drift_engine.__main__ import main
 from drift_engine.results import ResultStore
 from drift_engine.results.store import encode_latest
+from drift_engine.run_command import AlreadyRunning, _lock
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs
 from gateway.log import labels, predictions
@@ -208,6 +211,9 @@ def test_waiting_for_another_run_has_an_end(tmp_path: Path) -> None:
         (("run", "--since", "9999-12-31T23:59:59-23:00"), "not a moment"),
         (("run", "--scheduled", "--window", "1h"), "leave out --window"),
         (("run", "--version", "1"), "--version needs --name"),
+        (("run", "--reference", "season:3d"), "write season:4w"),
+        (("run", "--fail-on", "rain"), "'rain' is not drift, warning, insufficient"),
+        (("ran",), "no command 'ran'"),
         ((), "required"),
     ],
 )
@@ -237,12 +243,33 @@ def test_without_a_model_a_person_is_told_and_the_scheduler_is_not_failed(tmp_pa
     assert run(tmp_path, "run", "--scheduled", "--quiet").returncode == 0
 
 
-def test_help_names_the_exit_codes() -> None:
-    """All four of them."""
-    done = run(ROOT, "run", "--help")
+@pytest.mark.parametrize(
+    ("command", "codes"), [("run", (0, 1, 2, 3, 4, 75)), ("compare", (0, 1, 2, 3, 4)), ("reproduce", (0, 1, 2, 5, 6))]
+)
+def test_help_names_the_exit_codes(command: str, codes: tuple[int, ...]) -> None:
+    """All of each command."""
+    done = run(ROOT, command, "--help")
     assert done.returncode == 0
-    for code in ("0   ", "1   ", "2   ", "75  "):
-        assert f"\n  {code}" in done.stdout
+    for code in codes:
+        assert f"\n  {code:<3} " in done.stdout
+
+
+def test_gates_make_a_verdict_an_exit_code(registered: tuple[Path, ModelCard], tmp_path: Path) -> None:
+    """Without one a drift is no failure; JUnit has a case for what stopped the gate, the page is made all the same."""
+    root, card = registered
+    log_answers(root, card, shift=1.5, rows=800)
+    asked = ("run", "--window", "1h", "--quiet")
+    assert run(root, *asked).returncode == 0
+    done = run(root, *asked, "--fail-on", "drift", "--format", "junit", "--output", str(tmp_path))
+    assert done.returncode == 3, done.stderr
+    suite = next(ElementTree.parse(tmp_path / "junit.xml").getroot().iter("testsuite"))
+    assert suite.get("name") == f"{card.name} {card.version}"
+    failed = {(case.get("classname"), case.get("name")) for case in suite if case.find("failure") is not None}
+    assert (f"{card.name} {card.version}.inputs", "x2") in failed
+    assert run(root, "run", "--quiet", *LONG_AGO, "--fail-on", "drift,warning").returncode == 0
+    thin = run(root, "run", "--quiet", *LONG_AGO, "--fail-on", "insufficient", "--format", "json")
+    assert thin.returncode == 4
+    assert [found["outcome"] for found in json.loads(thin.stdout)["runs"]] == ["insufficient_data"]
 
 
 @pytest.mark.parametrize("delay", [0.4, 1.0, 2.0, 3.0])
@@ -321,7 +348,7 @@ def test_whatever_one_model_raises_the_others_run(
 
     for name, value in environment_of(root).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("drift_engine.__main__._versions", lambda *_: [("first", "1"), (card.name, card.version)])
+    monkeypatch.setattr("drift_engine.run_command._versions", lambda *_: [("first", "1"), (card.name, card.version)])
     monkeypatch.setattr(Registry, "card", fault)
     assert main(["run", "--quiet"]) == 1
     assert [record.getMessage() for record in caplog.records] == [
