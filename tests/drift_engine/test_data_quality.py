@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.verdict_files import SETTINGS, table
 from drift_engine.data_quality import findings as finding_words
 from drift_engine.data_quality.assess import assess_table
 from drift_engine.findings import Subject, data_drift, judge
@@ -22,7 +23,6 @@ from gateway.clock import utc_text
 from gateway.log.segment import parse_name
 from gateway.registry.card import Feature
 from tests.drift_engine.scenario import FEATURES, NOW, Scenario, binary_card, rows
-from tests.drift_engine.test_real_data import SETTINGS, table
 
 Find = Callable[[str], Path]
 

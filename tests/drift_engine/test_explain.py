@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.verdict_files import SETTINGS, table
 from drift_engine import explain
 from drift_engine.console import print_summary
 from drift_engine.explain import Explainer
@@ -19,7 +20,6 @@ from drift_engine.results.store import read_result
 from drift_engine.run import Committed
 from gateway.clock import parse_utc, utc_text
 from tests.drift_engine.scenario import NOW, Scenario, rows
-from tests.drift_engine.test_real_data import SETTINGS, table
 
 
 def of(committed: Committed, column: str) -> ColumnFinding:
@@ -96,8 +96,16 @@ def explained(reference: pd.DataFrame, window: pd.DataFrame) -> list[ColumnFindi
     before, now = table(reference), table(window)
     judged = judge(subjects, before, now, SETTINGS.alpha, SETTINGS)
     times = 1_800_000_000 * np.arange(now.rows)
-    found = Explainer(subjects, before, now, times, SETTINGS).explained(judged, subjects, SETTINGS.alpha)
-    return [item.finding for item in found]
+    explainer, by_name = (
+        Explainer(subjects, before, now, times, SETTINGS),
+        {subject.name: subject for subject in subjects},
+    )
+    return [
+        explainer.explained(item, by_name[item.finding.column], SETTINGS.alpha / len(subjects)).finding
+        if item.finding.detected
+        else item.finding
+        for item in judged
+    ]
 
 
 def test_the_terminal_says_it_all_in_plain_text(tmp_path: Path) -> None:
