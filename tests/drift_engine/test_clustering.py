@@ -84,7 +84,7 @@ def test_a_shift_in_sessions_is_still_found() -> None:
     cuts = reference_cuts(column)
     assert cuts is not None
     rule = rule_with(measure_clustering(column, cuts, 600, 0.001), 1e-3)
-    assert rule.clustering.design_effect > 2
+    assert rule.clustering.design_effect > 1.5
     now = summarise_number(NumberColumn(sessions(rng, 600) + 1), cuts)
     assert check_column(summarise_number(column, cuts), now, rule)[0].check.detected
 
@@ -140,7 +140,7 @@ def test_a_reference_that_changes_with_time_does_not_hide_all_drift() -> None:
     told = independence([("month", found), ("age", dataclasses.replace(INDEPENDENT, blocks=30, block_rows=200))])
     assert told.not_stationary == ("month",)
     assert "rows are not independent in 1 of 2 columns" in told.sentence
-    assert "changes with time in 1 of them" in told.sentence
+    assert "changes with time in 1 of 2" in told.sentence
 
 
 def test_a_small_reference_cannot_tell() -> None:
