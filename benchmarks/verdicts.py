@@ -23,8 +23,8 @@ from benchmarks.verdict_shifts import SHIFTS, Shift, baseline_flags
 from drift_engine.checks import check_column
 from drift_engine.findings import rule_of
 from drift_engine.settings import DriftSettings
-from drift_engine.summaries import Summary, reference_cuts, summarise_levels, summarise_number
-from drift_engine.table import Column, NumberColumn, TextColumn
+from drift_engine.summaries import Summary, summarise_pair
+from drift_engine.table import Column
 
 REFERENCES = (500, 1000, 5000, 50_000)
 WINDOWS = (30, 50, 100, 300, 999, 1001, 5000, 50_000)
@@ -149,13 +149,9 @@ def rule_flags(reference: Summary, window: Summary, alpha: float) -> bool:
 
 def summaries(reference: Column, window: Column) -> tuple[Summary, Summary]:
     """What both sides are reduced to. The reference has a value."""
-    if isinstance(reference, NumberColumn):
-        assert isinstance(window, NumberColumn)
-        cuts = reference_cuts(reference)
-        assert cuts is not None
-        return summarise_number(reference, cuts), summarise_number(window, cuts)
-    assert isinstance(window, TextColumn)
-    return summarise_levels(reference), summarise_levels(window)
+    found = summarise_pair(reference, window)
+    assert found is not None
+    return found[1:]
 
 
 def _run_alarms(rng: Random, kinds: Sequence[Kind], reference: int, window: int) -> bool:

@@ -13,14 +13,10 @@ from drift_engine.results.schema import Check, ColumnFinding, DataDrift, Severit
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
 from drift_engine.summaries import (
-    Cuts,
-    Summary,
     missing_rows,
-    reference_cuts,
-    summarise_levels,
-    summarise_number,
+    summarise_pair,
 )
-from drift_engine.table import Column, NumberColumn, Table, TextColumn
+from drift_engine.table import NumberColumn, Table
 
 _OTHER_METHODS = "mann-whitney + mood + hypergeometric + exceedance"
 #: (warning, high) by check: they grade a drift that was found, they do not find it. PSI has its classic bands; those of
@@ -138,7 +134,7 @@ def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule, lo
         fault = table.unreadable.get(subject.column)
         reason = f"the {side} has no such column" if fault is None else f"the {side}'s column {fault}"
         return _assemble(subject, window, _no_checks(reason), None, "", reason)
-    summaries = _summarise(before, now)
+    summaries = summarise_pair(before, now)
     if summaries is None:
         reason = "has no value in the reference, so there is nothing to compare with"
         return _assemble(subject, window, _no_checks(reason), None, "", reason)
@@ -151,19 +147,6 @@ def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule, lo
         checks = (shape_by(rule.method, before, now, allowance), *checks[1:])
     sentence, kind = describe(checks, before_summary, now_summary, cuts)
     return _assemble(subject, window, checks, shape, kind, sentence, clustering)
-
-
-def _summarise(reference: Column, window: Column) -> tuple[Cuts | None, Summary, Summary] | None:
-    """Both summaries, cut alike; None when the reference has no value. The two columns are of one kind."""
-    if isinstance(reference, NumberColumn) and isinstance(window, NumberColumn):
-        cuts = reference_cuts(reference)
-        if cuts is None:
-            return None
-        return cuts, summarise_number(reference, cuts), summarise_number(window, cuts)
-    assert isinstance(reference, TextColumn)
-    assert isinstance(window, TextColumn)
-    before = summarise_levels(reference)
-    return (None, before, summarise_levels(window)) if before.present else None
 
 
 def _assemble(

@@ -111,6 +111,19 @@ def summarise_levels(column: TextColumn) -> LevelSummary:
     return LevelSummary(present, int(np.count_nonzero(column.codes < 0)))
 
 
+def summarise_pair(reference: Column, window: Column) -> tuple[Cuts | None, Summary, Summary] | None:
+    """Both columns, which are of one kind, cut alike; None when the reference has no value. A category has no cuts."""
+    if isinstance(reference, NumberColumn):
+        assert isinstance(window, NumberColumn)
+        cuts = reference_cuts(reference)
+        if cuts is None:
+            return None
+        return cuts, summarise_number(reference, cuts), summarise_number(window, cuts)
+    assert isinstance(window, TextColumn)
+    before = summarise_levels(reference)
+    return (None, before, summarise_levels(window)) if before.present else None
+
+
 def missing_rows(column: Column) -> int:
     """Rows without a value."""
     if isinstance(column, NumberColumn):

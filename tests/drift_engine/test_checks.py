@@ -26,8 +26,8 @@ from drift_engine.summaries import (
     NumberSummary,
     Summary,
     reference_cuts,
-    summarise_levels,
     summarise_number,
+    summarise_pair,
 )
 from drift_engine.table import Column, NumberColumn, TextColumn
 
@@ -68,14 +68,10 @@ KINDS: tuple[Draw, ...] = (normal, lognormal, zero_inflated, counts, with_missin
 
 
 def summaries(reference: Column, window: Column) -> tuple[Summary, Summary]:
-    """Both sides, cut by the reference."""
-    if isinstance(reference, NumberColumn):
-        assert isinstance(window, NumberColumn)
-        cuts = reference_cuts(reference)
-        assert cuts is not None
-        return summarise_number(reference, cuts), summarise_number(window, cuts)
-    assert isinstance(window, TextColumn)
-    return summarise_levels(reference), summarise_levels(window)
+    """What both sides are reduced to. The reference has a value."""
+    found = summarise_pair(reference, window)
+    assert found is not None
+    return found[1:]
 
 
 def rule(alpha: float, floor: float | None = None) -> Rule:
