@@ -78,7 +78,7 @@ def test_sessions_are_allowed_for() -> None:
 
 
 def test_a_shift_in_sessions_is_still_found() -> None:
-    """One standard deviation, at 600 rows that tell as much as some 250."""
+    """One standard deviation, at 600 rows that tell as much as some 300."""
     rng = np.random.default_rng(3)
     column = NumberColumn(sessions(rng, 5000))
     cuts = reference_cuts(column)

@@ -128,7 +128,7 @@ def test_no_method_errs_more_often_than_it_may(method: str, kind: str) -> None:
     """At a nominal 1 %, without any effect floor, on 100 independent pairs: at most 5 (chance of more: 0.05 %).
 
     What moved is found; seldom by Evidently's PSI and Jensen-Shannon where cells are nearly empty, which chance fills
-    with as large a figure.
+    with as large a figure. The mix of rare levels is a smaller move: 176 to 188 of 200 find it.
     """
     same, moved = KINDS[kind]
     random = np.random.default_rng(7)
@@ -136,7 +136,8 @@ def test_no_method_errs_more_often_than_it_may(method: str, kind: str) -> None:
     pairs = [shape_by(method, same(random, 1000), same(random, 300), allowance).detected for _ in range(100)]
     assert sum(verdict is True for verdict in pairs) <= 5
     found = [shape_by(method, same(random, 1000), moved(random, 1000), allowance).detected for _ in range(20)]
-    assert sum(verdict is True for verdict in found) >= (5 if method in ("psi", "jensenshannon") else 15)
+    fewest = 15 if kind == "category, rare levels" else 18
+    assert sum(verdict is True for verdict in found) >= (5 if method in ("psi", "jensenshannon") else fewest)
 
 
 def test_the_allowance_is_the_same_every_time() -> None:
