@@ -129,29 +129,3 @@ def _mark(path: Path) -> object:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-class Allowance:
-    """So many requests a second for each name, and a burst of as many (a token bucket per name).
-
-    For one thread at a time per call; a lost update costs or gives one request.
-
-    Args:
-        per_second: requests a second; 0 means no limit.
-    """
-
-    def __init__(self, per_second: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._per_second = per_second
-        self._burst = max(1.0, per_second)
-        self._monotonic = monotonic
-        self._left: dict[str, tuple[float, float]] = {}
-
-    def takes(self, name: str) -> bool:
-        """Count one request of `name`, unless it has none left."""
-        if not self._per_second:
-            return True
-        now = self._monotonic()
-        left, at = self._left.get(name, (self._burst, now))
-        left = min(self._burst, left + (now - at) * self._per_second)
-        self._left[name] = (left - 1 if left >= 1 else left, now)
-        return left >= 1

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.tokens import Allowance, InvalidTokens, Tokens, read_tokens
+from gateway.serving.guard import Allowance
+from gateway.tokens import InvalidTokens, Tokens, read_tokens
 
 FIRST, SECOND = "first-token-of-16", "second-token-of-16=="
 
