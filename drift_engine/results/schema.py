@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from drift_engine.results.quality import Confusion, Estimate, LabelCounts, Trend
 from gateway.registry import Metric
 
 FORMAT = "sentinelml.run_result"
@@ -279,6 +280,7 @@ class Performance:
     labelled_ratio: float | None
     metrics: tuple[Metric, ...]
     baseline: tuple[Metric, ...]
+    confusion: Confusion | None = None
 
     def metric(self, name: str, average: str | None = None) -> Metric | None:
         """The figure of that name and average, or None where it was not measured."""
@@ -290,7 +292,8 @@ class ConceptDrift:
     """Has the relation of inputs and target changed: has quality dropped from the baseline by more than allowed?
 
     `drop_percent` is relative to the baseline (5 means from 0.90 to 0.855), with its 95 % interval.
-    `metric` names the figure compared.
+    `metric` names the figure compared. `trend` is quality over days, from the kept history; None where none is kept.
+    `early`: signs seen before labels exist, as sentences.
     """
 
     detected: bool | None
@@ -302,6 +305,8 @@ class ConceptDrift:
     threshold_percent: float
     p_value: float | None
     reason: str
+    trend: Trend | None = None
+    early: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -344,15 +349,23 @@ class Alert:
 
 @dataclass(frozen=True)
 class Retraining:
-    """Should the model be retrained? `unknown` when there was not enough data to tell."""
+    """Should the model be retrained? `unknown` when there was not enough data to tell.
+
+    `reasons` in plain language; `evidence` are the figures behind them, each a sentence with numbers.
+    """
 
     decision: Literal["none", "watch", "recommended", "unknown"]
     reasons: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run. Equal inputs and settings give equal content, apart from `run_id`, `times` and `duration_seconds`."""
+    """One run. Equal inputs and settings give equal content, apart from `run_id`, `times` and `duration_seconds`.
+
+    `performance` is measured on the newest labelled rows, however old; `window_performance` on those of the window
+    itself. `supersedes`: the run of the same window that this one scored again, when more labels had come.
+    """
 
     run_id: str
     model_name: str
@@ -380,5 +393,8 @@ class Result:
     independence: Independence | None = None
     data_quality: DataQuality | None = None
     reference: ReferenceUsed | None = None
+    labels: LabelCounts | None = None
+    window_performance: Performance | None = None
+    estimated: Estimate | None = None
     format: str = FORMAT
     format_version: int = FORMAT_VERSION

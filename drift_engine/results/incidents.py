@@ -1,0 +1,136 @@
+"""Incidents of a model version: what alerts of run after run come to. One incident, not twenty.
+
+```
+reports/<name>/<version>/incidents.json    Incidents: the open ones, and those resolved in the last 90 days
+```
+Made from the results of the runs, in their order, by one rule; so it is a cache that can be made again from them.
+Replaced atomically after a run's commit: a crash in between leaves it one run behind, and the next run takes in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from drift_engine.results.schema import Severity
+from gateway.files import make_dirs, write_atomically
+from gateway.registry.card import check_name, check_version
+
+FORMAT_VERSION = 1
+_UNREADABLE = (OSError, ValueError, RecursionError)
+
+
+class IncidentError(Exception):
+    """The file cannot be read: damaged, or of a newer format."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A turn in an incident's life: it opened, became graver or milder, or resolved. `at`: end of the run's window."""
+
+    at: str
+    what: Literal["opened", "escalated", "eased", "resolved"]
+    severity: Severity
+    cause: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something that lasts, or lasted.
+
+    Attributes:
+        id: of the model version, e.g. "data_drift-3": kind and number.
+        alert: name of the alert that it is made of; `subject`: the column that it is about, "" for the whole model.
+        state: "open", or "resolved".
+        severity: now, or last; `worst`: the gravest ever.
+        cause: in words with numbers, of the newest run that showed it.
+        first_seen_at, last_seen_at: ends of the first and the newest window that showed it (RFC 3339 in UTC).
+        opened_at: when it had been seen often enough to be one; `resolved_at` None while it is open.
+        first_run_id, last_run_id: whose report shows it.
+        windows: how many windows showed it.
+        history: its turns, oldest first.
+    """
+
+    id: str
+    alert: str
+    subject: str
+    state: Literal["open", "resolved"]
+    severity: Severity
+    worst: Severity
+    cause: str
+    first_seen_at: str
+    last_seen_at: str
+    opened_at: str
+    resolved_at: str | None
+    first_run_id: str
+    last_run_id: str
+    windows: int
+    history: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """In which of the newest windows an alert was seen that is no incident (yet, or any more): oldest first.
+
+    Windows that could not tell (no verdict) are no part of `seen`.
+    """
+
+    alert: str
+    subject: str
+    seen: tuple[bool, ...]
+    first_seen_at: str
+    first_run_id: str
+
+
+@dataclass(frozen=True)
+class Incidents:
+    """The incidents of one model version as of run `last_run_id`, newest first."""
+
+    model_name: str
+    model_version: str
+    last_run_id: str
+    last_window_end: str
+    incidents: tuple[Incident, ...]
+    sightings: tuple[Sighting, ...] = ()
+    opened_total: int = 0
+    format: str = "sentinelml.incidents"
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def open(self) -> tuple[Incident, ...]:
+        """Those that last."""
+        return tuple(incident for incident in self.incidents if incident.state == "open")
+
+
+class IncidentStore:
+    """The incidents under one `reports` folder."""
+
+    def __init__(self, reports: Path) -> None:
+        self.reports = reports
+
+    def path(self, name: str, version: str) -> Path:
+        """The file of one model version. Raises RegistryError for names that could leave `reports`."""
+        return self.reports / check_name(name) / check_version(version) / "incidents.json"
+
+    def read(self, name: str, version: str) -> Incidents | None:
+        """None before the first run that took stock. Raises IncidentError."""
+        path = self.path(name, version)
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=Incidents)
+        except FileNotFoundError:
+            return None
+        except _UNREADABLE as error:
+            raise IncidentError(f"{path}: {error}") from None
+        if found.format_version > FORMAT_VERSION:
+            raise IncidentError(f"{path}: format version {found.format_version} is newer than this program's")
+        return found
+
+    def write(self, incidents: Incidents) -> None:
+        """Replace the file. One writer at a time. Raises OSError."""
+        path = self.path(incidents.model_name, incidents.model_version)
+        make_dirs(path.parent)
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(incidents), indent=2) + b"\n")
