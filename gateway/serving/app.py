@@ -56,7 +56,7 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     access = AccessLog(settings.access_log, settings.access_log_file)
     shadow = app.extensions["shadow"] = ShadowFeed(models)
     app.extensions["access"] = access
-    app.extensions["lane"] = Lane(models, guard, access, shadow)
+    app.extensions["lane"] = Lane(models, guard, access, shadow, settings.workers)
     app.extensions["settings"] = settings
     _add_edges(app, guard, access)
     _add_routes(app, models, settings)

@@ -99,6 +99,8 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """A worker is gone: its live gauges go, and what it counted is kept with that of the others that are gone."""
+    if (leave := getattr(worker, "leave", None)) is not None:
+        leave()
     from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -2,12 +2,13 @@
 
 All that is scored in one turn of the loop is recorded together, with one write and one sync, while the loop goes
 on. A request that is anything but plainly valid, or for a model that takes long, is left to the threads, where
-Flask decides.
+Flask decides. A plain batch needs a thread, and nothing of Flask's.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -54,9 +55,11 @@ class Pending:
 class Lane:
     """What the worker's event loop needs of the application: it knows connections, this knows predictions."""
 
-    def __init__(self, models: Models, guard: Guard, access: AccessLog, shadow: ShadowFeed) -> None:
+    def __init__(self, models: Models, guard: Guard, access: AccessLog, shadow: ShadowFeed, workers: int) -> None:
         #: How many were taken and have not come back.
         self.in_flight = 0
+        # More batches at once than there are processors for would only take the interpreter from one another.
+        self._turns = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // workers))
         self._models = models
         self._guard = guard
         self._access = access
@@ -99,6 +102,36 @@ class Lane:
             return None
         pending = Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
         self._scored.append(pending)
+        return pending
+
+    def take_batch(self, asked: PlainPrediction, body: bytes, connection: Any) -> Pending | None:
+        """Score a plain batch and record it; None when Flask is to see to it, and then nothing was recorded.
+
+        In a thread. `error` of what is returned says whether it was recorded.
+        """
+        started = time.perf_counter()
+        serving = self._models.serving
+        client_id = asked.client_id if is_client_id(asked.client_id) else None
+        served = serving.pick(asked.model_name, client_id)
+        # In a split both versions would have to be able to answer here: see `_other_is_plain`.
+        if served is None or served.card.name in serving.splits:
+            return None
+        request_id = str(uuid.uuid4())
+        with self._turns:
+            rows = served.decoder.rows(body)
+            if rows is None:
+                return None
+            try:
+                client = self._guard.admit(asked.authorization)
+                prediction = predict(
+                    served, rows, is_batch=True, request_id=request_id, client_id=client_id, started=started
+                )
+            except Problem:
+                # Flask comes to the same end, and says so.
+                return None
+        pending = Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
+        with prediction.in_flight():
+            pending.error = _recorded(served.predictions, prediction.payloads)
         return pending
 
     def flush(self) -> None:
@@ -201,19 +234,20 @@ class _Recorder:
             lines = [line for pending in members for line in pending.prediction.payloads]
             gauge = members[0].prediction.served.metrics.rows_in_flight
             gauge.inc(len(lines))
-            error = self._append(writer, lines)
+            error = _recorded(writer, lines)
             gauge.dec(len(lines))
             for pending in members:
                 pending.error = error
 
-    @staticmethod
-    def _append(writer: SegmentWriter, payloads: list[bytes]) -> LogUnavailable | None:
-        try:
-            writer.append(payloads)
-        except LogUnavailable as error:
-            return error
-        except Exception as error:
-            # The edge of this thread: nobody may wait for an answer that never comes.
-            log.exception("recording failed")
-            return LogUnavailable(f"recording failed: {type(error).__name__}")
-        return None
+
+def _recorded(writer: SegmentWriter, payloads: list[bytes]) -> LogUnavailable | None:
+    """Put rows on disk; returns why that failed, if it did. In a thread."""
+    try:
+        writer.append(payloads)
+    except LogUnavailable as error:
+        return error
+    except Exception as error:
+        # The edge of this thread: nobody may wait for an answer that never comes.
+        log.exception("recording failed")
+        return LogUnavailable(f"recording failed: {type(error).__name__}")
+    return None

@@ -6,8 +6,8 @@ client that dawdles costs a buffer and not a thread. A plain request for a predi
 
 ```
                +-- plain prediction --> scored here --> recorder --> answered here
-reads --whole--+
-               +-- anything else -----> a thread: gunicorn's parser, Flask -----> reads on
+reads --whole--+-- plain batch -------> a thread: scored, recorded, answered -> reads on
+               +-- anything else -----> a thread: gunicorn's parser, Flask ---> reads on
 ```
 All methods run on the event loop unless they say otherwise.
 """
@@ -36,6 +36,7 @@ from gunicorn.http.errors import (
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from gateway.serving import problems
+from gateway.serving.crowd import NOBODY, Crowd, Manners
 from gateway.serving.framing import HEAD_BYTES_MAX, Head, read_head, read_path, skip_chunks
 from gateway.serving.problems import Problem, too_large
 
@@ -59,6 +60,8 @@ _SWEEP_SECONDS = 0.25
 _HELD_BODIES_MAX = 4
 #: How long a client may take to read the end of an answer after which its connection is closed.
 _LINGER_SECONDS = 2.0
+#: Of all workers of this gateway. The master makes them, so that they share it.
+_crowd = Crowd()
 #: Errors of gunicorn's parser that are about answers.
 _OURS = (InvalidResponseHeader, InvalidResponseHeaderName)
 
@@ -69,6 +72,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     Attributes:
         received: bytes of requests that nobody has taken yet.
         head: of the request that is being received, once it is whole.
+        batch: of the request that a thread has, if that may be a plain batch.
         chunk_at: where in `received` the next chunk of its body begins.
         missing: how many bytes of the request are still to come, at least; 0 while that is unknown.
         low_water: how many bytes the kernel collects before it says that some are there.
@@ -83,6 +87,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*arguments)
         self.received = bytearray()
         self.head: Head | None = None
+        self.batch: Head | None = None
         self.chunk_at = 0
         self.missing = 0
         self.low_water = 1
@@ -109,6 +114,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.alive: bool
+        # In the master still.
+        self._slot = _crowd.enter()
         self.method_queue = _LastingQueue()
         # Those that the loop holds; the others are with a thread.
         self._held: set[Connection] = set()
@@ -122,16 +129,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._lane: Lane = self.wsgi.extensions["lane"]
         self._settings: GatewaySettings = self.wsgi.extensions["settings"]
         self._lane.start(lambda batch: self.method_queue.defer(self._answer_all, batch))
+        self._manners = None if self._slot is None else Manners(_crowd, self._slot)
         super().run()
         self._lane.stop(self._settings.append_timeout_seconds)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One turn of the loop: what was scored in it is recorded together."""
+        if self._manners is not None:
+            self._manners.tell(self.nr_conns if self._accepting else NOBODY)
         super().wait_for_and_dispatch_events(timeout)
         self._lane.flush()
 
+    def leave(self) -> None:
+        """This worker's process is gone. In the master."""
+        if self._slot is not None:
+            _crowd.leave(self._slot)
+
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection and read from it; it needs no thread yet."""
+        if self._manners is not None and self._manners.leaves_it():
+            return
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -154,12 +171,43 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._make_room()
 
     def handle(self, conn: Connection) -> Any:
-        """Run one request through gunicorn's parser and Flask. In a thread."""
+        """Answer a plain batch, or run one request through gunicorn's parser and Flask. In a thread."""
         conn.sock.setblocking(True)
+        if conn.batch is not None:
+            head, conn.batch = conn.batch, None
+            try:
+                goes_on = self._answer_batch(conn, head)
+            except OSError:
+                return False
+            except Exception as error:  # noqa: BLE001 - the edge of a thread: the client is told, the log says more
+                self.handle_error(None, conn.sock, conn.client, error)
+                return False
+            if goes_on is not None:
+                return goes_on
         conn.init()
         conn.parser.unreader.unread(bytes(conn.received))
         conn.received.clear()
         return super().handle(conn)
+
+    def _answer_batch(self, connection: Connection, head: Head) -> bool | None:
+        """Whether the connection goes on after the answer; None when there is none, and Flask is to see to it."""
+        assert head.prediction is not None
+        total = head.bytes + (head.body_bytes or 0)
+        body = bytes(memoryview(connection.received)[head.bytes : total])
+        pending = self._lane.take_batch(head.prediction, body, connection)
+        if pending is None:
+            return None
+        del connection.received[:total]
+        self._count_request()
+        goes_on = head.prediction.keep_alive and self.alive
+        says = b"keep-alive" if goes_on else b"close"
+        if pending.error is not None:
+            problem = Problem(problems.NOT_RECORDED, str(pending.error))
+            connection.sock.sendall(self._refusal(problem, pending, head.prediction.path, says))
+            return goes_on
+        connection.sock.sendall(self._response(says, b"200 OK", _JSON, pending.prediction.body))
+        self._lane.answered(pending)
+        return goes_on
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Refuse what gunicorn's parser could not read, as everything else is refused. In a thread.
@@ -195,7 +243,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if conn.sock.fileno() < 0:
             self.nr_conns -= 1
             return
-        if keep:
+        if keep and conn.parser is not None:
             # The thread may have read the beginning of the next request.
             conn.received += conn.parser.unreader.take_buffered()
         self._held_bytes += len(conn.received)
@@ -341,6 +389,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._refuse(connection, Problem(problems.BUSY, "too many requests are under way"))
             return
         total = head.bytes + (head.body_bytes or 0)
+        connection.batch = head if head.prediction else None
         if head.prediction is None or total > _LANE_BYTES_MAX:
             self._to_thread(connection)
             return
@@ -350,7 +399,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._to_thread(connection)
             return
         connection.pending = pending
-        connection.head = None
+        connection.head = connection.batch = None
         self._held_bytes -= total
         del connection.received[:total]
         connection.closing = not (head.prediction.keep_alive and self.alive)

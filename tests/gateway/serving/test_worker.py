@@ -249,9 +249,57 @@ def test_the_lane_answers_and_records_what_flask_does(served: Place) -> None:
         assert (recorded["plain"] is None) == (first[0] != 200)
 
 
+def batches() -> list[tuple[bytes, list[dict[str, Any]]]]:
+    """Rows for each of the three models, few and many, and many with a wrong one among them."""
+    found = []
+    for path, row in cases():
+        found += [(path, [row] * 3), (path, [row] * 400)]
+    return [*found, (b"/predict", [ROW] * 400 + [{**ROW, "x0": "1"}]), (b"/predict", [])]
+
+
+def test_a_batch_is_answered_and_recorded_as_flask_does(served: Place) -> None:
+    """Without Flask or with it: same status, same answers in the same order, same lines in the log."""
+    for path, rows in batches():
+        body = json.dumps({"instances": rows}).encode()
+        every_way = ways(path, body)
+        found, recorded = [], []
+        for way in ("plain", "a parameter"):
+            status, _, answer = answers(served, every_way[way], 1)[0]
+            found.append(without_times(status, json.loads(answer)))
+            recorded.append(lines_of(served, json.loads(answer)))
+        assert found[0] == found[1], (path, len(rows))
+        assert recorded[0] == recorded[1], (path, len(rows))
+        assert len(recorded[0]) == (len(rows) if found[0][0] == 200 else 0)
+
+
+def test_batches_share_a_connection_with_other_requests(served: Place) -> None:
+    """One behind the other, sent at once: each gets its own answer, and a closing one is the last."""
+    body = json.dumps({"instances": [ROW] * 600}).encode()
+    batch = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    found = answers(served, batch + PREDICT + HEALTH + batch, 4)
+    assert [status for status, _, _ in found] == [200] * 4
+    counts = [len(json.loads(answer).get("predictions", ())) for _, _, answer in found]
+    assert counts == [600, 0, 0, 600]
+    with connect(served) as connection:
+        connection.sendall(batch.replace(b"Host: h", b"Host: h\r\nConnection: close") + PREDICT)
+        reader = Reader(connection)
+        status, headers, _ = reader.answer()
+        assert (status, headers["connection"]) == (200, "close")
+        assert reader.is_at_end()
+
+
 def without_times(status: int, answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """What must be equal."""
     return status, {name: value for name, value in answer.items() if name not in ("request_id", "timestamp")}
+
+
+def lines_of(place: Place, answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """A batch's rows in the log, but for what differs from request to request."""
+    if "model_name" not in answer:
+        return []
+    rows = prediction_rows(place.paths.live, place.registry.resolve(answer["model_name"]))
+    mine = [row for row in rows if row["request_id"] == answer["request_id"]]
+    return [{name: value for name, value in row.items() if name not in _OF_ITS_OWN} for row in mine]
 
 
 def line_of(place: Place, answer: dict[str, Any]) -> dict[str, Any] | None:
