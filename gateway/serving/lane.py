@@ -55,7 +55,7 @@ class Pending:
 class Lane:
     """What the worker's event loop needs of the application: it knows connections, this knows predictions."""
 
-    def __init__(self, models: Models, guard: Guard, access: AccessLog, shadow: ShadowFeed, workers: int) -> None:
+    def __init__(self, models: Models, guard: Guard, access: AccessLog, shadow: ShadowFeed, workers: int = 1) -> None:
         #: How many were taken and have not come back.
         self.in_flight = 0
         # More batches at once than there are processors for would only take the interpreter from one another.
