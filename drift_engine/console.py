@@ -37,6 +37,7 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
         if result.data_quality is not None:
             _print_faults(console, result.data_quality)
         console.print(_quality_line(result), markup=False)
+        _print_diagnosis(console, result)
         console.print(_rows_line(result), markup=False)
         if result.independence is not None and result.independence.clustered:
             console.print(f"how sure: {result.independence.sentence}", markup=False)
@@ -135,6 +136,16 @@ def _print_faults(console: Console, quality: DataQuality) -> None:
         console.print(line)
     if len(quality.findings) > _FAULTS_SHOWN_MAX:
         console.print(f"  and {len(quality.findings) - _FAULTS_SHOWN_MAX} more data quality findings", markup=False)
+
+
+def _print_diagnosis(console: Console, result: Result) -> None:
+    """What kind of drift it is and what that means; what is known before labels; quality over days."""
+    if result.diagnosis:
+        console.print(f"what it means: {result.diagnosis}", markup=False)
+    for sign in result.concept_drift.early:
+        console.print(f"early sign, no verdict: {printable(sign)}", markup=False)
+    if result.concept_drift.trend is not None:
+        console.print(f"over days: {result.concept_drift.trend.sentence}", markup=False)
 
 
 def _quality_line(result: Result) -> str:
