@@ -21,7 +21,7 @@ from drift_engine.live_log import LiveRows
 from drift_engine.parsing import moment
 from drift_engine.quality import Quality, judge_quality, no_quality
 from drift_engine.reference import Reference
-from drift_engine.results.quality import Trend
+from drift_engine.results.quality import LabelCounts, Trend
 from drift_engine.results.schema import (
     Alert,
     ConceptDrift,
@@ -66,6 +66,7 @@ class Findings:
     independence: Independence | None = None
     inputs: tuple[InputFile, ...] = ()
     data_quality: DataQuality | None = None
+    labels: LabelCounts | None = None
     diagnosis: str = ""
     drawn_from: int = 0
     quality_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -105,7 +106,7 @@ def analyse(
     own = scales[0]
     current, findings = live.table.after(own.first), [item.finding for item in own.inputs]
     faults = assess_table(inputs, findings, reference.table, current, own.scale.alpha, settings)
-    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults, settings))
+    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults, settings), labels=live.labels)
 
 
 def _explained(card: ModelCard, found: Findings, reference: Reference, labelled: Table) -> Findings:

@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from drift_engine.collector import Collector, picked, time_order
+from drift_engine.collector import Collector, time_order
 from drift_engine.columnar import DAMAGE_KEPT_MAX, ColumnCache
 from drift_engine.columnar import Span as MicrosecondSpan
 from drift_engine.errors import DriftError
-from drift_engine.labels_join import newest_labels
+from drift_engine.labels.gathered import LABEL_COLUMNS, Gathered
 from drift_engine.parsing import moment, no_rows, parse
 from drift_engine.reference import canonical_columns
+from drift_engine.results.quality import LabelCounts
 from drift_engine.results.schema import CorruptLine, InputFile
-from drift_engine.table import Column, Table, number_column, text_column
+from drift_engine.table import Column, NumberColumn, Table
 from gateway.log import labels, predictions
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Chain, Sealed, UnreadableChain, read_chain
@@ -39,11 +39,9 @@ from gateway.registry.columns import LABEL
 
 _LOG = logging.getLogger(__name__)
 
-_LABEL_COLUMNS = ("request_id", "client_id", "instance", "label", "received_at")
+_LATENCY = "latency_ms"
 #: Places of damage that a result lists for each file.
 DAMAGE_LISTED_MAX = 20
-#: So many labels, or as many as there are predictions, are gathered before those of other predictions are let go.
-_LABELS_HELD = 100_000
 #: Called with files done and files in all.
 Progress = Callable[[int, int], None]
 LogName = Literal["predictions", "labels"]
@@ -54,6 +52,19 @@ _NOT_AS_SEALED = "the file is not as it was sealed"
 
 class InputGone(DriftError):
     """A file that a run recorded cannot be read any more."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What rows carry beside what is compared.
+
+    Attributes:
+        keys: columns `request_id`, `client_id`, `instance`.
+        latency_ms: shape (rows,), NaN where unknown.
+    """
+
+    keys: pa.Table
+    latency_ms: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,8 @@ class LiveRows:
         corrupt: damaged lines that may belong to the window, by the times of their neighbours, all those of labels,
             and files that cannot be read.
         inputs: every file of both logs that was read, as it was read.
+        labels: what came of the labels of all these predictions.
+        attached: what else was asked for.
     """
 
     table: Table
@@ -76,6 +89,16 @@ class LiveRows:
     dropped: dict[str, int]
     corrupt: int
     inputs: tuple[InputFile, ...]
+    labels: LabelCounts
+    attached: Attached | None = None
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """One file of a log as it was read, with the columns asked for; `file.segment` is "" where it could not be."""
+
+    file: InputFile
+    rows: pa.Table
 
 
 @dataclass(frozen=True)
@@ -135,12 +158,18 @@ def read_live(
     window_start: str,
     end: str,
     recorded: Sequence[InputFile] | None = None,
+    label_files: Sequence[Path] | None = None,
+    attached: bool = False,
     progress: Progress = lambda *_: None,
 ) -> LiveRows:
     """Read the predictions with span_start <= timestamp < end, and their labels.
 
     Damage is described in the result, not raised. A label counts whenever it was received: what is known of
     a window grows after its end. With `recorded`, the inputs of an earlier run, what that run read is read again.
+
+    Args:
+        label_files: the label segments to read; all of them unless given.
+        attached: read ids and latencies too.
 
     Raises:
         InputGone: a recorded file is not there any more.
@@ -150,10 +179,11 @@ def read_live(
     cache.prune(chain.present)
     files = _recorded(live, recorded)
     prediction_files = _files(files, "predictions", predictions.segments(live, card.name, card.version))
-    label_files = _files(files, "labels", labels.segments(live, card.name))
+    label_files = _files(files, "labels", labels.segments(live, card.name) if label_files is None else label_files)
     total = len(prediction_files) + len(label_files)
 
-    rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL})
+    extra = {_LATENCY: True} if attached else {}
+    rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL} | extra)
     log = _Log(
         "predictions", live, predictions.columns(card), rows.names, "timestamp", (span_start, end), (window_start, end),
         rows.add, chain, cache, files or {},
@@ -161,25 +191,44 @@ def read_live(
     figures = _read_log(log, prediction_files, lambda done: progress(done, total))
     keys, times = rows.keys(), rows.times()
 
-    known = LabelsOf(keys, no_rows(labels.columns(card), _LABEL_COLUMNS))
+    window = (moment(window_start), moment(end))
+    known = Gathered(keys, times, no_rows(labels.columns(card), LABEL_COLUMNS), window)
     label_log = _Log(
-        "labels", live, labels.columns(card), _LABEL_COLUMNS, "received_at", (None, None), (None, None), known.add,
+        "labels", live, labels.columns(card), LABEL_COLUMNS, "received_at", (None, None), (None, None), known.add,
         chain, cache, files or {},
     )  # fmt: skip
     label_figures = _read_log(label_log, label_files, lambda done: progress(len(prediction_files) + done, total))
 
     order = time_order(times, keys)
-    label = known.newest(order, is_number=columns[LABEL])
+    matched = known.matched()
+    label = matched.newest(order, is_number=columns[LABEL])
     table = rows.table(order)
     inputs = figures.inputs + label_figures.inputs
     return LiveRows(
         table=Table({name: label if name == LABEL else table.columns[name] for name in columns}, table.rows),
         times=times[order],
-        in_window=times[order] >= moment(window_start),
+        in_window=times[order] >= window[0],
         dropped=_dropped(figures, label_figures, window_start),
         corrupt=figures.corrupt + label_figures.corrupt,
         inputs=inputs,
+        labels=matched.counts(span_start, end),
+        attached=Attached(keys.take(order), _numbers(table.columns[_LATENCY])) if attached else None,
     )
+
+
+def read_each(
+    live: Path, card: ModelCard, kind: LogName, files: Sequence[Path], names: Sequence[str], *, cache: ColumnCache
+) -> Iterator[FileRows]:
+    """Read files of a log one after the other, whole, the columns `names` of them. One that is gone is left out."""
+    columns = predictions.columns(card) if kind == "predictions" else labels.columns(card)
+    time_name = "timestamp" if kind == "predictions" else "received_at"
+    nothing, chain = no_rows(columns, names), _chain(live)
+    for path in files:
+        tables = [nothing]
+        log = _Log(kind, live, columns, names, time_name, (None, None), (None, None), tables.append, chain, cache)
+        for file in _read_log(log, [path], lambda _: None).inputs:
+            # Copies hold texts as dictionaries; a column has one type only.
+            yield FileRows(file, pa.concat_tables([table.cast(nothing.schema) for table in tables]))
 
 
 def read_spans(
@@ -233,44 +282,9 @@ def _files(recorded: Mapping[Path, InputFile] | None, kind: LogName, listed: Seq
     return listed if recorded is None else [path for path, file in recorded.items() if file.log == kind]
 
 
-class LabelsOf:
-    """The labels of predictions: gathered, those of other predictions let go, matched in the end."""
-
-    def __init__(self, keys: pa.Table, nothing: pa.Table) -> None:
-        self._keys = keys
-        self._tables = [nothing]
-        self._unsifted = 0
-        # No fewer than predictions: each sifting looks at all of those.
-        self._held_max = max(_LABELS_HELD, keys.num_rows)
-
-    @property
-    def held(self) -> int:
-        """How many labels are in memory."""
-        return sum(table.num_rows for table in self._tables)
-
-    def add(self, table: pa.Table) -> None:
-        """Take rows with the columns `_LABEL_COLUMNS`, in the order of the log."""
-        # Copies hold texts as dictionaries; a column has one type only.
-        self._tables.append(table.cast(self._tables[0].schema))
-        self._unsifted += table.num_rows
-        if self._unsifted >= self._held_max:
-            self._tables = [self._tables[0], self._sifted()]
-            self._unsifted = 0
-
-    def newest(self, order: NDArray[np.int64], *, is_number: bool) -> Column:
-        """The newest label of each prediction, in the given order; missing where there is none."""
-        found = pa.concat_tables(self._tables)
-        column = number_column(found["label"]) if is_number else text_column(found["label"])
-        return picked(column, newest_labels(self._keys, found)[order])
-
-    def _sifted(self) -> pa.Table:
-        table = pa.concat_tables(self._tables)
-        mine = [
-            # skip_nulls: an id that is not given is not the same as another that is not given.
-            pc.is_in(table[name], self._keys[name].combine_chunks(), skip_nulls=True)
-            for name in ("request_id", "client_id")
-        ]
-        return table.filter(pc.or_(*mine)).combine_chunks()
+def _numbers(column: Column) -> NDArray[np.float64]:
+    assert isinstance(column, NumberColumn)
+    return column.values
 
 
 def _chain(live: Path) -> Chain:

@@ -6,11 +6,9 @@ import dataclasses
 import importlib.metadata
 import logging
 import platform
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -119,6 +117,8 @@ class Engine:
             looked = _Looked(no_analysis(card, window, self.settings, reason))
         progress.stage("report")
         result = self._result(card, window, looked, started)
+        superseded = self.store.superseded(card.name, card.version, window)
+        result = dataclasses.replace(result, supersedes=superseded)
         html = report_page(result, card, looked.samples)
         finished = self.clock()
         duration = round(time.monotonic() - began, 3)
@@ -181,7 +181,7 @@ class Engine:
         parts = {spec.name: getattr(findings, spec.name) for spec in dataclasses.fields(findings)}
         del parts["quality_rows"], parts["drawn_from"]
         return Result(
-            run_id=_run_id(started),
+            run_id=self.store.new_run_id(card.name, card.version, window, started),
             model_name=card.name,
             model_version=card.version,
             window=window,
@@ -209,12 +209,6 @@ def _samples(findings: Findings, reference: Reference, live: LiveRows, settings:
         known = labelled_rows(reference.baseline)
         before = some(reference.baseline.take(known)) if len(known) else None
     return Samples(some(reference.table), some(live.table.after(findings.drawn_from)), before, now)
-
-
-def _run_id(started: float) -> str:
-    """A name that sorts by time and does not collide, e.g. 20261120T151139.123456Z-1a2b3c."""
-    moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return f"{moment}-{secrets.token_hex(3)}"
 
 
 def library_versions() -> dict[str, str]:

@@ -30,7 +30,9 @@ from drift_engine.history.plan import (
 )
 from drift_engine.history.review import review_day
 from drift_engine.history.score import DayRows, score_day
+from drift_engine.labels.join import KEY_COLUMNS, micros
 from drift_engine.live_log import read_each, read_live
+from drift_engine.parsing import MOMENT
 from drift_engine.results.days import DayError, DayRecord, DayStore, NewerDay
 from drift_engine.run import Progress
 from drift_engine.settings import DriftSettings
@@ -44,7 +46,8 @@ from gateway.settings import Paths
 
 #: So many labels are looked up at a time.
 LABELS_HELD_MAX = 1_000_000
-_KEYS = ("request_id", "client_id", "instance")
+_KEYS = list(KEY_COLUMNS)
+_LABEL_COLUMNS = [*_KEYS, "received_at"]
 _LOG = logging.getLogger(__name__)
 
 
@@ -121,7 +124,9 @@ class HistoryJob:
         held = 0
         for done, path in enumerate(paths):
             self._progress.files(done, len(paths))
-            for found in read_each(self._live, card, "labels", [path], (*_KEYS, "received_at"), cache=self._cache):
+            for found in read_each(self._live, card, "labels", [path], _LABEL_COLUMNS, cache=self._cache):
+                if not found.file.segment:
+                    continue
                 known = index.segments.get(found.file.segment, SegmentDays(0, 0))
                 new = found.rows.slice(known.rows)
                 batch.read[found.file.segment] = dataclasses.replace(
@@ -130,7 +135,7 @@ class HistoryJob:
                     rows=found.rows.num_rows,
                     received=known.received | days_of(new["received_at"]),
                 )
-                batch.tables.append(new.select(_KEYS))
+                batch.tables.append(new)
                 batch.segments.append(found.file.segment)
                 held += new.num_rows
             if held >= LABELS_HELD_MAX:
@@ -142,7 +147,7 @@ class HistoryJob:
         for card in model.cards:
             newest_first = sorted(predictions.segments(self._live, card.name, card.version), reverse=True)
             for found in read_each(
-                self._live, card, "predictions", newest_first, (*_KEYS, "timestamp"), cache=self._cache
+                self._live, card, "predictions", newest_first, [*_KEYS, "timestamp"], cache=self._cache
             ):
                 yield PredictionKeys(card.version, found.rows)
 
@@ -257,23 +262,23 @@ class _Batch:
 
 def _label_keys(batch: _Batch, pending: Sequence[LabelKey]) -> LabelKeys:
     """The labels of a batch, and those from before, to be looked up."""
-    schema = pa.schema([("request_id", pa.string()), ("client_id", pa.string()), ("instance", pa.float64())])
     before = pa.table(
         [
-            [key.request_id for key in pending],
-            [key.client_id for key in pending],
-            [float(key.instance) for key in pending],
+            pa.array([key.request_id for key in pending], pa.string()),
+            pa.array([key.client_id for key in pending], pa.string()),
+            pa.array([float(key.instance) for key in pending], pa.float64()),
+            pa.array([key.received for key in pending], MOMENT),
         ],
-        schema=schema,
+        names=_LABEL_COLUMNS,
     )
-    tables = [before, *(table.cast(schema) for table in batch.tables)]
+    table = pa.concat_tables([before, *batch.tables])
     names = list(dict.fromkeys([*(key.segment for key in pending), *batch.segments]))
     places = {name: place for place, name in enumerate(names)}
     owners = [
         np.array([places[key.segment] for key in pending], dtype=np.int64),
         *(np.full(table.num_rows, places[name]) for table, name in zip(batch.tables, batch.segments, strict=True)),
     ]
-    return LabelKeys(pa.concat_tables(tables), np.concatenate(owners), tuple(names))
+    return LabelKeys(table.select(_KEYS), micros(table["received_at"]), np.concatenate(owners), tuple(names))
 
 
 def _says_less(record: DayRecord, before: DayRecord) -> bool:

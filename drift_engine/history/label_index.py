@@ -26,12 +26,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelKey:
-    """What a label says of the prediction that it is for, and the label segment that it is in."""
+    """What a label says of the prediction that it is for, the label segment that it is in, and when it was received
+    (microseconds since the epoch)."""
 
     segment: str
     request_id: str | None
     client_id: str | None
     instance: int
+    received: int
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from drift_engine.history.label_index import LabelKey
+from drift_engine.labels.join import LEAD_SECONDS
 
 #: Keys of so many predictions are looked up at a time: few at first, since most labels are of the newest predictions.
 KEYS_AT_FIRST, KEYS_HELD_MAX = 20_000, 500_000
 _DAY_US = 86_400_000_000
+_LEAD_US = int(LEAD_SECONDS * 1e6)
 Integers = NDArray[np.int64]
 #: (label segment, model version, day)
 Touched = tuple[str, str, str]
@@ -34,12 +36,14 @@ class LabelKeys:
 
     Attributes:
         table: columns `request_id`, `client_id`, `instance` (as float64), one row per label line.
+        received: shape (rows,), microseconds since the epoch.
         segments: shape (rows,), position in `names` of each row's segment.
         found: shape (rows,), whether a prediction has been found that the label speaks of.
         touched: the days found.
     """
 
     table: pa.Table
+    received: Integers
     segments: Integers
     names: tuple[str, ...]
     found: NDArray[np.bool_] = field(init=False)
@@ -64,7 +68,13 @@ class LabelKeys:
         rows = np.flatnonzero(~self.found)
         texts = self.table.take(pa.array(rows)).to_pylist()
         return [
-            LabelKey(self.names[self.segments[row]], text["request_id"], text["client_id"], _whole(text["instance"]))
+            LabelKey(
+                self.names[self.segments[row]],
+                text["request_id"],
+                text["client_id"],
+                _whole(text["instance"]),
+                int(self.received[row]),
+            )
             for row, text in zip(rows, texts, strict=True)
         ]
 
@@ -72,6 +82,8 @@ class LabelKeys:
         known, days = ids.known(chunk.rows)
         for day in np.unique(days):
             rows = ids.rows_of(known[days == day])
+            # The join's rule, by the day: what came long before a prediction is not about it.
+            rows = rows[self.received[rows] >= day * _DAY_US - _LEAD_US]
             self.found[rows] = True
             segments = np.unique(self.segments[rows])
             self.touched |= {(self.names[place], chunk.version, _day_text(day)) for place in segments}

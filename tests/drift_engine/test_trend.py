@@ -82,8 +82,7 @@ def test_rises_of_accuracy_are_no_decline_and_rises_of_an_error_are() -> None:
         ],
         "mae",
     )
-    now, before = np.concatenate(weeks[7:]), np.concatenate(weeks[:7])
-    assert found.value_7d == pytest.approx(now.mean())
+    assert found.value_7d == pytest.approx(np.concatenate(weeks[7:]).mean())
     assert found.declining is True
     assert "MAE was" in found.sentence
     assert "higher each day" in found.sentence
