@@ -170,7 +170,7 @@ def _estimated(
 ) -> Estimate:
     """Of the window's rows, or of as many of the newest as quality is measured on where there are fewer.
 
-    It is held against the labelled rows that quality was measured on: labels come late, so that a window has few itself.
+    It is held against the labelled rows that quality was measured on: labels come late, and a window has few itself.
     """
     in_window = len(live.times) - int(live.in_window.sum())
     newest = max(len(live.times) - settings.performance_rows, _first_for_quality(window, settings, live))
