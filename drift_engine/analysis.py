@@ -15,13 +15,14 @@ from drift_engine.clustering import independence
 from drift_engine.data_quality.assess import assess_log, assess_table
 from drift_engine.diagnosis import diagnosis
 from drift_engine.early import early_signs
+from drift_engine.estimation import estimate_quality
 from drift_engine.explain import Explainer
 from drift_engine.findings import Judged, Subject, any_detected, data_drift, unjudged
 from drift_engine.live_log import LiveRows
 from drift_engine.parsing import moment
-from drift_engine.quality import Quality, judge_quality, no_quality
+from drift_engine.quality import Quality, judge_quality, no_performance, no_quality, performance_of
 from drift_engine.reference import Reference
-from drift_engine.results.quality import LabelCounts, Trend
+from drift_engine.results.quality import Estimate, LabelCounts, Trend
 from drift_engine.results.schema import (
     Alert,
     ConceptDrift,
@@ -68,6 +69,8 @@ class Findings:
     data_quality: DataQuality | None = None
     labels: LabelCounts | None = None
     diagnosis: str = ""
+    window_performance: Performance | None = None
+    estimated: Estimate | None = None
     drawn_from: int = 0
     quality_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
@@ -106,7 +109,13 @@ def analyse(
     own = scales[0]
     current, findings = live.table.after(own.first), [item.finding for item in own.inputs]
     faults = assess_table(inputs, findings, reference.table, current, own.scale.alpha, settings)
-    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults, settings), labels=live.labels)
+    return dataclasses.replace(
+        found,
+        data_quality=assess_log(card, window, live, faults, settings),
+        labels=live.labels,
+        window_performance=performance_of(card, live.table.take(live.in_window), settings),
+        estimated=_estimated(card, window, settings, reference, live, quality),
+    )
 
 
 def _explained(card: ModelCard, found: Findings, reference: Reference, labelled: Table) -> Findings:
@@ -167,17 +176,42 @@ def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason
     scales = tuple(JudgedScale(scale, 0, 0, inputs, answers) for scale in scales_of(window, settings))
     quality = no_quality(card, settings, reason)
     found = _findings(reason, Rows(0, {}, 0, 0), scales, inputs, answers, quality, settings, ())
-    return dataclasses.replace(found, outcome="failed", independence=None)
+    return dataclasses.replace(
+        found, outcome="failed", independence=None, window_performance=no_performance(card, reason)
+    )
 
 
 def _quality(card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows) -> Quality:
     """Quality on the rows of the window, or of as many hours as the settings say where a scheduled one is shorter."""
+    first = _first_for_quality(window, settings, live)
+    quality = judge_quality(card, reference.baseline, live.table.after(first), settings)
+    return dataclasses.replace(quality, rows=quality.rows + first)
+
+
+def _estimated(
+    card: ModelCard,
+    window: Window,
+    settings: DriftSettings,
+    reference: Reference,
+    live: LiveRows,
+    quality: Quality,
+) -> Estimate:
+    """Of the window's rows, or of as many of the newest as quality is measured on where there are fewer.
+
+    It is held against the labelled rows that quality was measured on: labels come late, and a window has few itself.
+    """
+    in_window = len(live.times) - int(live.in_window.sum())
+    newest = max(len(live.times) - settings.performance_rows, _first_for_quality(window, settings, live))
+    rows = live.table.after(min(in_window, newest))
+    return estimate_quality(card, reference.baseline, rows, settings, live.table.take(quality.rows))
+
+
+def _first_for_quality(window: Window, settings: DriftSettings, live: LiveRows) -> int:
+    """Position of the first row that quality is looked for in."""
     start = moment(window.start)
     if window.kind == "scheduled":
         start = min(start, moment(window.end) - int(settings.performance_hours * 3600e6))
-    first = int(np.searchsorted(live.times, start))
-    quality = judge_quality(card, reference.baseline, live.table.after(first), settings)
-    return dataclasses.replace(quality, rows=quality.rows + first)
+    return int(np.searchsorted(live.times, start))
 
 
 def _reason(scales: Sequence[JudgedScale], settings: DriftSettings) -> str | None:

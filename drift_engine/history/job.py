@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from drift_engine.columnar import ColumnCache
+from drift_engine.estimation import Estimator, fit_estimator
+from drift_engine.estimation.errors import CannotEstimate
 from drift_engine.history.label_index import LabelIndex, LabelKey, SegmentDays, read_index, write_index
 from drift_engine.history.lookup import LabelKeys, PredictionKeys, days_of
 from drift_engine.history.plan import (
@@ -33,6 +35,7 @@ from drift_engine.history.score import DayRows, score_day
 from drift_engine.labels.join import KEY_COLUMNS, micros
 from drift_engine.live_log import read_each, read_live
 from drift_engine.parsing import MOMENT
+from drift_engine.reference import UnusableReference, load_reference
 from drift_engine.results.days import DayError, DayRecord, DayStore, NewerDay
 from drift_engine.run import Progress
 from drift_engine.settings import DriftSettings
@@ -77,6 +80,7 @@ class HistoryJob:
     def __init__(self, paths: Paths, settings: DriftSettings, now: float, progress: Progress) -> None:
         self._paths = paths
         self._live = paths.live
+        self._registry = Registry(paths.models, paths.reference)
         self._settings = settings
         self._now = now
         self._progress = progress
@@ -90,7 +94,7 @@ class HistoryJob:
 
         Raises OSError: a record could not be written.
         """
-        model = _model(Registry(self._paths.models, self._paths.reference), self._live, name)
+        model = _model(self._registry, self._live, name)
         index = self._index(model)
         write_index(self._paths.state, name, index)
         orphaned = self._orphaned(model, index)
@@ -174,9 +178,10 @@ class HistoryJob:
             lambda day: index.speaks_of(card.version, day),
             newer | expired_days(self._live, card.name, card.version, self._chain),
         )
+        estimator = self._estimator(card, settings) if todo else None
         for done, day in enumerate(todo):
             self._progress.stage(f"{card.name} {card.version}: {day}, {done + 1} of {len(todo)} days")
-            made = self._make(card, day, index, settings, records.get(day))
+            made = self._make(card, day, index, settings, estimator, records.get(day))
             if made is not None:
                 records[day] = made.record
                 yield made
@@ -184,7 +189,13 @@ class HistoryJob:
         self._drop_reviews(card, records)
 
     def _make(
-        self, card: ModelCard, day: str, index: LabelIndex, settings: DriftSettings, before: DayRecord | None
+        self,
+        card: ModelCard,
+        day: str,
+        index: LabelIndex,
+        settings: DriftSettings,
+        estimator: Estimator | None,
+        before: DayRecord | None,
     ) -> Made | None:
         """Make a day and keep it; None where there is nothing to keep, or less than is kept already."""
         start, end = bounds(day)
@@ -203,13 +214,21 @@ class HistoryJob:
         if not live.table.rows or "expired meanwhile" in live.dropped:
             return None
         rows = DayRows(day, is_over(day, self._now, settings.grace_seconds), live, live.attached.latency_ms)
-        record = score_day(card, rows, settings, utc_text(self._now), before)
+        record = score_day(card, rows, settings, utc_text(self._now), estimator, before)
         if before is not None and _says_less(record, before):
             _LOG.warning("%s %s: less can be read of %s than is kept; the record stays", card.name, card.version, day)
             return None
         review = review_day(card, day, live.table, live.times, live.attached)
         self._store.write(record, review)
         return Made(record, before)
+
+    def _estimator(self, card: ModelCard, settings: DriftSettings) -> Estimator | None:
+        """Fitted once for all days. A reference that cannot be used keeps no day from being counted."""
+        try:
+            return fit_estimator(card, load_reference(self._registry, card).table, settings)
+        except (UnusableReference, CannotEstimate) as error:
+            _LOG.warning("%s %s: quality is not estimated: %s", card.name, card.version, error)
+            return None
 
     def _label_files(self, card: ModelCard, day: str, index: LabelIndex) -> list[Path]:
         """The label segments that speak of the day, and those of about then: a label may come before its prediction."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_engine.estimation import Estimator
 from drift_engine.live_log import LiveRows
-from drift_engine.quality import judge_quality, labelled_rows
+from drift_engine.quality import labelled_rows, performance_of
 from drift_engine.results.days import (
     CONFIDENCE_BINS,
     EARLIER_KEPT_MAX,
@@ -23,14 +23,11 @@ from drift_engine.results.days import (
     NumberSummary,
     Revision,
 )
-from drift_engine.results.quality import Estimate
 from drift_engine.settings import DriftSettings
 from drift_engine.table import Floats, NumberColumn, Table, TextColumn
 from drift_engine.trend import trend_metric
 from gateway.registry import ModelCard
 from gateway.registry.columns import CONFIDENCE, LABEL, PREDICTION
-
-_NO_REFERENCE = Table({}, 0)
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,20 @@ class DayRows:
 
 
 def score_day(
-    card: ModelCard, rows: DayRows, settings: DriftSettings, scored_at: str, before: DayRecord | None
+    card: ModelCard,
+    rows: DayRows,
+    settings: DriftSettings,
+    scored_at: str,
+    estimator: Estimator | None = None,
+    before: DayRecord | None = None,
 ) -> DayRecord:
-    """The record of a day; `before` is the one that it replaces, whose figures it keeps as an earlier revision."""
+    """The record of a day.
+
+    Args:
+        estimator: of quality without labels; None where the reference gives none.
+        before: the record that this one replaces, whose figures it keeps as an earlier revision.
+    """
     table = rows.live.table
-    performance = judge_quality(card, _NO_REFERENCE, table, _all_rows(settings)).performance
     record = DayRecord(
         model_name=card.name,
         model_version=card.version,
@@ -65,8 +71,8 @@ def score_day(
         # Its age by the clock would make equal knowledge unequal; `newest_received_at` says when it came.
         labels=dataclasses.replace(rows.live.labels, newest_age_seconds=None),
         losses=losses_of(table),
-        performance=performance,
-        estimated=_estimated(card, table, settings),
+        performance=performance_of(card, table, settings),
+        estimated=None if estimator is None else estimator.estimate(table),
         inputs=rows.live.inputs,
     )
     return record if before is None else _following(record, before, trend_metric(card))
@@ -116,16 +122,6 @@ def _knowledge(record: DayRecord) -> tuple[Any, ...]:
     """What a record says of the day. A label that was sent twice, or a day that is over, is no news."""
     counts = record.labels
     return record.predictions, counts.labelled, counts.corrected, record.losses, record.performance, record.estimated
-
-
-def _estimated(card: ModelCard, table: Table, settings: DriftSettings) -> Estimate | None:
-    """Quality as far as labels are missing. None until there is a way to estimate it."""
-    del card, table, settings
-    return None
-
-
-def _all_rows(settings: DriftSettings) -> DriftSettings:
-    return dataclasses.replace(settings, performance_rows=sys.maxsize)
 
 
 def _classes(table: Table) -> dict[str, int]:
