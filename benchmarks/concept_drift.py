@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif part == "declines":
             tables["declining models"] = concept_trend.declines(options.runs, options.seed, _progress)
         else:
-            tables["real files"] = _files(options.data)
+            tables["real files"] = _files(options.data, options.every)
         name = next(reversed(tables))
         print(f"\n{name}\n\n{report.markdown(tables[name])}", flush=True)
     faults = [
@@ -47,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if faults else 0
 
 
-def _files(folder: Path) -> list[dict[str, Any]]:
+def _files(folder: Path, every: int) -> list[dict[str, Any]]:
     rows = []
     for stream in streams(lambda name: folder / name).values():
         with tempfile.TemporaryDirectory() as root:
             evenings = []
-            for evening in replay(stream, Path(root)):
+            for evening in replay(stream, Path(root), every):
                 evenings.append(evening)
                 _progress(f"{stream.name}, day {evening.day}: {evening.result.concept_drift.reason}")
         rows.append(_row(stream, evenings))
@@ -88,6 +88,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which tables")
     parser.add_argument("--years", type=int, default=60, help="simulated years per accuracy of a healthy model")
     parser.add_argument("--runs", type=int, default=100, help="simulated declines per cell")
+    parser.add_argument("--every", type=int, default=1, help="look at a file on every so many days")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of the real files")
     return parser.parse_args(arguments)

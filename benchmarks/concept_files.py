@@ -111,12 +111,12 @@ def replay(stream: Stream, root: Path, every: int = 1) -> Iterator[Evening]:
             continue
         for _ in HistoryJob(paths, settings, end, Silent()).run(card.name):
             pass
-        yield Evening(number, _evening(Engine(paths, settings, lambda: end), card, end, stream.delay_days))  # noqa: B023
+        yield Evening(number, _evening(Engine(paths, settings, lambda: end), card, end))  # noqa: B023
 
 
-def _evening(engine: Engine, card: ModelCard, end: float, delay_days: int) -> Result:
-    """A run over as many days as have a few labelled ones among them."""
-    window = Window(utc_text(max(START, end - (delay_days + 3) * DAY)), utc_text(end), "adhoc")
+def _evening(engine: Engine, card: ModelCard, end: float) -> Result:
+    """A run over the day; its quality is that of the newest labelled rows, however old."""
+    window = Window(utc_text(end - DAY), utc_text(end), "adhoc")
     return engine.repeat(card, window, Logs(engine.paths), engine.trend(card, window))
 
 

@@ -19,7 +19,6 @@ from drift_engine.estimation import estimate_quality
 from drift_engine.explain import Explainer
 from drift_engine.findings import Judged, Subject, any_detected, data_drift, unjudged
 from drift_engine.live_log import LiveRows
-from drift_engine.parsing import moment
 from drift_engine.quality import Quality, judge_quality, no_performance, no_quality, performance_of
 from drift_engine.reference import Reference
 from drift_engine.results.quality import Estimate, LabelCounts, Trend
@@ -50,7 +49,7 @@ class Findings:
     """The findings of one run, as `Result` has them.
 
     Attributes:
-        quality_rows: positions in the live table of the rows that quality was measured on.
+        quality_rows: positions in the live rows' `quality` of those that it was measured on.
         drawn_from: position in the live table of the first row that the plots show.
     """
 
@@ -87,7 +86,7 @@ def analyse(
 
     `trend`: of the days before the window's end, from the kept history.
     """
-    quality = _quality(card, window, settings, reference, live)
+    quality = _quality(card, settings, reference, live)
     quality = dataclasses.replace(quality, concept_drift=with_trend(quality.concept_drift, trend))
     not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
     rows = Rows(int(live.in_window.sum()), live.dropped | not_judged, live.corrupt, reference.table.rows)
@@ -104,7 +103,7 @@ def analyse(
         settings,
         live.inputs,
     )
-    found = _explained(card, found, reference, live.table.take(quality.rows))
+    found = _explained(card, found, reference, live.quality.take(quality.rows))
     # The window itself is the first scale.
     own = scales[0]
     current, findings = live.table.after(own.first), [item.finding for item in own.inputs]
@@ -114,7 +113,7 @@ def analyse(
         data_quality=assess_log(card, window, live, faults, settings),
         labels=live.labels,
         window_performance=performance_of(card, live.table.take(live.in_window), settings),
-        estimated=_estimated(card, window, settings, reference, live, quality),
+        estimated=_estimated(card, settings, reference, live, quality),
     )
 
 
@@ -181,37 +180,26 @@ def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason
     )
 
 
-def _quality(card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows) -> Quality:
-    """Quality on the rows of the window, or of as many hours as the settings say where a scheduled one is shorter."""
-    first = _first_for_quality(window, settings, live)
-    quality = judge_quality(card, reference.baseline, live.table.after(first), settings)
-    return dataclasses.replace(quality, rows=quality.rows + first)
+def _quality(card: ModelCard, settings: DriftSettings, reference: Reference, live: LiveRows) -> Quality:
+    quality = judge_quality(card, reference.baseline, live.quality, settings)
+    # Of the older predictions those without a label are not there; they count all the same.
+    performance = dataclasses.replace(quality.performance, labelled_ratio=live.labels.coverage)
+    return dataclasses.replace(quality, performance=performance)
 
 
 def _estimated(
-    card: ModelCard,
-    window: Window,
-    settings: DriftSettings,
-    reference: Reference,
-    live: LiveRows,
-    quality: Quality,
+    card: ModelCard, settings: DriftSettings, reference: Reference, live: LiveRows, quality: Quality
 ) -> Estimate:
     """Of the window's rows, or of as many of the newest as quality is measured on where there are fewer.
 
     It is held against the labelled rows that quality was measured on: labels come late, and a window has few itself.
     """
     in_window = len(live.times) - int(live.in_window.sum())
-    newest = max(len(live.times) - settings.performance_rows, _first_for_quality(window, settings, live))
+    newest = max(0, len(live.times) - settings.performance_rows)
     rows = live.table.after(min(in_window, newest))
-    return estimate_quality(card, reference.baseline, rows, settings, live.table.take(quality.rows))
-
-
-def _first_for_quality(window: Window, settings: DriftSettings, live: LiveRows) -> int:
-    """Position of the first row that quality is looked for in."""
-    start = moment(window.start)
-    if window.kind == "scheduled":
-        start = min(start, moment(window.end) - int(settings.performance_hours * 3600e6))
-    return int(np.searchsorted(live.times, start))
+    # Errors of a regression are estimated from its inputs, which only the rows of the span have.
+    labelled = None if card.task == "regression" else live.quality.take(quality.rows)
+    return estimate_quality(card, reference.baseline, rows, settings, labelled)
 
 
 def _reason(scales: Sequence[JudgedScale], settings: DriftSettings) -> str | None:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from drift_engine.analysis import Findings, analyse, no_analysis
 from drift_engine.errors import DriftError
+from drift_engine.labels.look_back import Wanted
 from drift_engine.live_log import LiveRows
 from drift_engine.quality import labelled_rows
 from drift_engine.reference import Reference
@@ -29,6 +30,7 @@ from drift_engine.sources import Logs, Source
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
 from drift_engine.trend import qualities, trend_metric, trend_of
+from drift_engine.window import DAY_SECONDS
 from gateway.clock import parse_utc, utc_text
 from gateway.registry import ModelCard, Registry
 from gateway.settings import Paths
@@ -159,6 +161,7 @@ class Engine:
             span_start=self._span_start(window),
             window_start=window.start,
             end=window.end,
+            wanted=self._wanted(window),
             progress=progress.files,
         )
         progress.stage("statistics")
@@ -166,15 +169,17 @@ class Engine:
         samples = _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
         return _Looked(findings, samples, chosen.used)
 
-    def _span_start(self, window: Window) -> str:
-        """Where reading begins: the longest time scale; and labels come late, so quality looks far back too.
-
-        An ad hoc window is judged for itself: whoever names a time asks about that time.
-        """
+    @staticmethod
+    def _span_start(window: Window) -> str:
+        """Where reading begins: with the longest time scale; an ad hoc window is compared for itself alone."""
         if window.kind == "adhoc":
             return window.start
-        back = parse_utc(window.end) - max(self.settings.performance_hours * 3600, *LONGER.values())
-        return min(window.start, utc_text(max(0.0, back)))
+        return min(window.start, utc_text(max(0.0, parse_utc(window.end) - max(LONGER.values()))))
+
+    def _wanted(self, window: Window) -> Wanted:
+        """Labels come late, so quality looks further back."""
+        since = utc_text(max(0.0, parse_utc(window.end) - self.settings.performance_days * DAY_SECONDS))
+        return Wanted(self.settings.performance_rows, since)
 
     def _result(self, card: ModelCard, window: Window, looked: _Looked, started: float) -> Result:
         findings = looked.findings
@@ -205,7 +210,7 @@ def _samples(findings: Findings, reference: Reference, live: LiveRows, settings:
 
     before, now = None, None
     if findings.performance.outcome == "ok":
-        now = some(live.table.take(findings.quality_rows))
+        now = some(live.quality.take(findings.quality_rows))
         known = labelled_rows(reference.baseline)
         before = some(reference.baseline.take(known)) if len(known) else None
     return Samples(some(reference.table), some(live.table.after(findings.drawn_from)), before, now)

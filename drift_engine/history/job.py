@@ -34,6 +34,7 @@ from drift_engine.history.review import review_day
 from drift_engine.history.score import DayRows, score_day
 from drift_engine.labels.join import KEY_COLUMNS, micros
 from drift_engine.live_log import read_each, read_live
+from drift_engine.log_files import chain_of
 from drift_engine.parsing import MOMENT
 from drift_engine.reference import UnusableReference, load_reference
 from drift_engine.results.days import DayError, DayRecord, DayStore, NewerDay
@@ -41,7 +42,6 @@ from drift_engine.run import Progress
 from drift_engine.settings import DriftSettings
 from gateway.clock import utc_text
 from gateway.log import labels, predictions
-from gateway.log.manifest import Chain, UnreadableChain, read_chain
 from gateway.log.segment import segment_id_of
 from gateway.registry import ModelCard, Registry, RegistryError
 from gateway.registry.card import VERSION_PATTERN
@@ -86,7 +86,7 @@ class HistoryJob:
         self._progress = progress
         self._store = DayStore(paths.reports)
         self._cache = ColumnCache(paths.state / "columns")
-        self._chain = _chain(paths.live)
+        self._chain = chain_of(paths.live)
         self._days = kept_days(now, settings.history_days)
 
     def run(self, name: str, version: str | None = None) -> Iterator[Made]:
@@ -321,14 +321,6 @@ def _model(registry: Registry, live: Path, name: str) -> _Model:
             unknown = True
     newest_first = sorted(cards, key=lambda card: (card.created_at, card.version), reverse=True)
     return _Model(name, tuple(newest_first), unknown)
-
-
-def _chain(live: Path) -> Chain:
-    try:
-        return read_chain(live)
-    except UnreadableChain as error:
-        _LOG.warning("the history takes longer: %s", error)
-        return Chain()
 
 
 def _size(path: Path) -> int:

@@ -32,14 +32,27 @@ class Matched:
     received: Positions
     elsewhere: int
 
+    @property
+    def predictions(self) -> int:
+        """How many predictions there are."""
+        return len(self.times)
+
+    @property
+    def labelled(self) -> int:
+        """How many of them have a label."""
+        return int(np.count_nonzero(self.joined.newest >= 0))
+
     def newest(self, order: Positions, *, is_number: bool) -> Column:
         """The newest label of each prediction, in the given order; missing where there is none."""
         column = number_column(self.label) if is_number else text_column(self.label)
         return picked(column, self.joined.newest[order])
 
-    def counts(self, since: str, end: str) -> LabelCounts:
-        """The figures. `since`: the predictions are those from then on; `end`: of the window; RFC 3339 in UTC."""
-        predictions = len(self.times)
+    def counts(self, since: str, end: str, predictions: int) -> LabelCounts:
+        """The figures of all `predictions` that were looked at, those that no label could name among them.
+
+        Args:
+            since: they are those from then on; `end`: of the window; RFC 3339 in UTC.
+        """
         found = self.joined.newest[self.joined.newest >= 0]
         received = self.received[found]
         newest = int(received.max(initial=0))

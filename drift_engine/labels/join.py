@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from gateway.clock import parse_utc, utc_text
+
 #: Columns of the two logs that say which prediction is meant.
 KEY_COLUMNS = ("request_id", "client_id", "instance")
 #: A client may know its own id before it asks, and two clocks may differ; an id that it uses again is another matter.
@@ -115,6 +117,12 @@ def join(predictions: pa.Table, times: Positions, labels: pa.Table) -> Joined:
         repeated=int(np.count_nonzero(named & ~effective)),
         corrected=int(np.count_nonzero(corrected)),
     )
+
+
+def lead_before(moment: str) -> str:
+    """From when on labels may be received for predictions made at `moment` or later; both RFC 3339 in UTC."""
+    # A second more: microseconds are rounded on the way.
+    return utc_text(max(0.0, parse_utc(moment) - LEAD_SECONDS - 1))
 
 
 def micros(times: pa.ChunkedArray) -> Positions:

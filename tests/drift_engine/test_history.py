@@ -436,9 +436,9 @@ def test_the_run_takes_the_trend_from_the_history_and_reproduce_takes_it_from_th
         made.label(made.log(mixed, start=TODAY - back * DAY, seconds=DAY - 60), mixed["label"], received=NOW - 3600)
     seal.seal(made.paths.live, lambda: NOW)
     window = Window(utc_text(NOW - 3600), utc_text(NOW), "adhoc")
-    assert made.run(window).result.concept_drift.trend is None
+    assert made.run(window, performance_days=0.0).result.concept_drift.trend is None
     history(made)
-    committed = made.run(window)
+    committed = made.run(window, performance_days=0.0)
     concept = committed.result.concept_drift
     assert (concept.detected, concept.severity) == (True, "warning")
     assert concept.trend is not None
@@ -448,7 +448,9 @@ def test_the_run_takes_the_trend_from_the_history_and_reproduce_takes_it_from_th
     page = committed.report.read_text()
     assert "What it means" in page
     assert "Over days: accuracy was" in page
-    earlier = made.run(Window(utc_text(TODAY - 7 * DAY), utc_text(TODAY - 6 * DAY), "adhoc")).result
+    earlier = made.run(
+        Window(utc_text(TODAY - 7 * DAY), utc_text(TODAY - 6 * DAY), "adhoc"), performance_days=0.0
+    ).result
     assert earlier.concept_drift.trend is not None
     assert earlier.concept_drift.trend.declining is not True
     found_again = reproduce(made.paths, committed.result.run_id)

@@ -123,17 +123,6 @@ def test_an_ad_hoc_run_has_one_scale(tmp_path: Path) -> None:
     assert {finding.scale for finding in result.data_drift.columns} == {"window"}
 
 
-def test_quality_looks_back_as_far_as_the_settings_say(tmp_path: Path) -> None:
-    """A day is read for the scales; labels of the last two hours alone are measured when that is what is set."""
-    made = scenario(tmp_path)
-    found = rows(6000, 2)
-    ids = made.log(found, start=NOW - DAY + 1, seconds=DAY - 2)
-    made.label(ids, found["label"])
-    result = made.run(interval(), performance_hours=2.0).result
-    assert result.performance.labelled_rows == pytest.approx(500, abs=2)
-    assert result.scales["day"]["rows"] == 6000
-
-
 def test_too_few_rows_on_every_scale_is_not_enough_data(tmp_path: Path) -> None:
     """The reason counts the rows of the longest."""
     made = scenario(tmp_path)
