@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from drift_engine.history.label_index import LabelKey
-from drift_engine.labels.join import LEAD_SECONDS
+from drift_engine.labels.join import LEAD_SECONDS, micros
 
 #: Keys of so many predictions are looked up at a time: few at first, since most labels are of the newest predictions.
 KEYS_AT_FIRST, KEYS_HELD_MAX = 20_000, 500_000
@@ -131,7 +131,8 @@ class _Ids:
 
 def _chunks(predictions: Iterable[PredictionKeys]) -> Iterator[PredictionKeys]:
     """Neighbours of one version together: one look-up costs much the same for few and for many."""
-    version, tables, held, enough = "", [], 0, KEYS_AT_FIRST
+    version, held, enough = "", 0, KEYS_AT_FIRST
+    tables: list[pa.Table] = []
     for item in predictions:
         if tables and (item.version != version or held >= enough):
             yield PredictionKeys(version, pa.concat_tables(tables))
@@ -145,7 +146,7 @@ def _chunks(predictions: Iterable[PredictionKeys]) -> Iterator[PredictionKeys]:
 
 def _day_numbers(times: pa.ChunkedArray) -> Integers:
     """Days since 1970."""
-    return np.floor_divide(pc.cast(times, pa.int64()).to_numpy(), _DAY_US)
+    return np.floor_divide(micros(times), _DAY_US)
 
 
 def _day_text(day: np.int64) -> str:

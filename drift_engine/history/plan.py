@@ -102,7 +102,7 @@ def days_to_make(
         record = records.get(day)
         if not mine or day in left_alone:
             continue
-        if record is None or not record.complete or _has_more(record, mine | labels(day)):
+        if record is None or not record.complete or _has_more(record, {**mine, **labels(day)}):
             found.append(day)
     return found
 

@@ -448,9 +448,8 @@ def test_the_run_takes_the_trend_from_the_history_and_reproduce_takes_it_from_th
     page = committed.report.read_text()
     assert "What it means" in page
     assert "Over days: accuracy was" in page
-    earlier = made.run(
-        Window(utc_text(TODAY - 7 * DAY), utc_text(TODAY - 6 * DAY), "adhoc"), performance_days=0.0
-    ).result
+    before = Window(utc_text(TODAY - 7 * DAY), utc_text(TODAY - 6 * DAY), "adhoc")
+    earlier = made.run(before, performance_days=0.0).result
     assert earlier.concept_drift.trend is not None
     assert earlier.concept_drift.trend.declining is not True
     found_again = reproduce(made.paths, committed.result.run_id)
