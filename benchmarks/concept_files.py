@@ -74,9 +74,8 @@ def streams(find: Find) -> dict[str, Stream]:
     elec2 = pd.read_csv(find("elec2.csv.gz")).drop(columns=["date", "nswprice"])
     cards = pd.read_parquet(find("fdh_simulated_customers_mod10.parquet"))
     day = cards["TX_TIME_DAYS"].astype(int)
-    names = [
-        name for name in map(str, cards) if "WINDOW" in name or name in ("TX_AMOUNT", "TX_DURING_NIGHT", "TX_FRAUD")
-    ]
+    others = ("TX_AMOUNT", "TX_DURING_NIGHT", "TX_FRAUD")
+    names = [name for name in map(str, cards) if "WINDOW" in name or name in others]
     by_day = dict(iter(cards[names].groupby(day)))
     return {
         "elec2": Stream(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import fcntl
 import logging
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -17,7 +21,6 @@ from drift_engine import exit_codes, junit
 from drift_engine.console import TerminalProgress, one_line, print_summary
 from drift_engine.errors import DriftError
 from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE, Gate
-from drift_engine.locks import LOCK_WAIT_SECONDS, AlreadyRunning, held
 from drift_engine.output import Output, add_output_arguments
 from drift_engine.references import parse_choice
 from drift_engine.results.schema import Result, Window
@@ -25,10 +28,14 @@ from drift_engine.results.store import ResultError
 from drift_engine.run import Committed, Engine
 from drift_engine.settings import DriftSettings
 from drift_engine.window import adhoc_window, scheduled_window
+from gateway.files import make_dirs
 from gateway.registry import ModelCard, RegistryError
 from gateway.registry.card import UnknownModel
 from gateway.settings import InvalidSettings, Paths, load
 
+#: How long a person's run waits for another one of that model; the scheduler comes again by itself.
+LOCK_WAIT_SECONDS = 60.0
+_LOCK_POLL_SECONDS = 0.2
 _LOG = logging.getLogger(__name__)
 
 _EPILOG = f"""\
@@ -44,6 +51,10 @@ exit codes:
 Without --window and --since the window is the last 24 hours. Settings: section [drift] of sentinel.toml,
 or SENTINEL_DRIFT_... variables.
 """
+
+
+class AlreadyRunning(Exception):
+    """Another run of this model version holds the lock."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,7 @@ def _run_version(engine: Engine, name: str, version: str, asked: Window | None, 
     try:
         card = engine.registry.card(name, version)
         path = engine.paths.state / "locks" / f"drift-{name}-{version}.lock"
-        with held(path, 0.0 if asked is None else LOCK_WAIT_SECONDS):
+        with _lock(path, 0.0 if asked is None else LOCK_WAIT_SECONDS):
             return _run(engine, card, asked, told)
     except AlreadyRunning:
         print(f"another run of {name} {version} is under way", file=sys.stderr)
@@ -203,3 +214,34 @@ def _with_progress(engine: Engine, card: ModelCard, window: Window, *, quiet: bo
         return engine.run(card, window)
     with TerminalProgress(f"{card.name} {card.version}") as progress:
         return engine.run(card, window, progress)
+
+
+@contextmanager
+def _lock(path: Path, wait_seconds: float) -> Iterator[None]:
+    """Hold the lock of one model version; the kernel frees it however the process ends.
+
+    Raises AlreadyRunning when another run still holds it after `wait_seconds`.
+    """
+    make_dirs(path.parent)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        deadline = time.monotonic() + wait_seconds
+        waiting = False
+        while not _is_taken(fd):
+            if time.monotonic() >= deadline:
+                raise AlreadyRunning(str(path))
+            if not waiting:
+                print(f"another run is under way; waiting for it, {wait_seconds:g} s at most", file=sys.stderr)
+                waiting = True
+            time.sleep(_LOCK_POLL_SECONDS)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _is_taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

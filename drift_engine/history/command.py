@@ -16,7 +16,7 @@ import pyarrow as pa
 from drift_engine.console import TerminalProgress
 from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE
 from drift_engine.history.job import HistoryJob, Made
-from drift_engine.locks import LOCK_WAIT_SECONDS, AlreadyRunning, held
+from drift_engine.locks import Busy, locked
 from drift_engine.run import Progress, Silent
 from drift_engine.settings import DriftSettings
 from gateway.registry import Registry, RegistryError
@@ -29,7 +29,7 @@ exit codes:
   0   everything is up to date
   1   a model's history could not be written or read
   2   usage, settings, or no such model
-  75  another history job of a model is under way; without --quiet only after waiting 60 s for it
+  75  another history job of a model is under way
 
 A day is made when it has no record, while it is not over, and when labels of its predictions have come. A day whose
 predictions have expired from the log keeps its record. Settings: [drift] history_days, labelled_rows_min.
@@ -96,7 +96,7 @@ def _history(paths: Paths, settings: DriftSettings, name: str, options: argparse
     try:
         path = paths.state / "locks" / f"history-{name}.lock"
         with (
-            held(path, 0.0 if options.quiet else LOCK_WAIT_SECONDS),
+            locked(path, f"another history job of {name}"),
             _progress(name, options.quiet) as progress,
         ):
             begun = time.monotonic()
@@ -106,8 +106,8 @@ def _history(paths: Paths, settings: DriftSettings, name: str, options: argparse
                 if time.monotonic() - begun > options.seconds_max:
                     break
         _say(name, made, options.quiet)
-    except AlreadyRunning:
-        print(f"another history job of {name} is under way", file=sys.stderr)
+    except Busy as error:
+        print(error, file=sys.stderr)
         return BUSY
     except (OSError, RegistryError) as error:
         print(f"{name}: {error}", file=sys.stderr)

@@ -16,9 +16,9 @@ from xml.etree import ElementTree
 import pytest
 
 from drift_engine.__main__ import main
-from drift_engine.locks import AlreadyRunning, held
 from drift_engine.results import ResultStore
 from drift_engine.results.store import encode_latest
+from drift_engine.run_command import AlreadyRunning, _lock
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs
 from gateway.log import labels, predictions
@@ -199,7 +199,7 @@ def test_waiting_for_another_run_has_an_end(tmp_path: Path) -> None:
     path = tmp_path / "drift.lock"
     with open(path, "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(AlreadyRunning), held(path, 0.3):
+        with pytest.raises(AlreadyRunning), _lock(path, 0.3):
             pass
 
 

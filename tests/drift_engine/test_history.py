@@ -20,7 +20,7 @@ from drift_engine import exit_codes
 from drift_engine.history.job import HistoryJob, Made
 from drift_engine.history.label_index import read_index
 from drift_engine.history.score import latency_counts
-from drift_engine.locks import held
+from drift_engine.locks import locked
 from drift_engine.results.days import (
     CONFIDENCE_BINS,
     EARLIER_KEPT_MAX,
@@ -479,7 +479,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert first.stdout.startswith("loans: 2 days made, 0 of them scored again\n")
     assert f"  1 {day_text(2)}: 300 predictions, 300 labelled, accuracy 0." in first.stdout
     assert command(made, "--quiet").stdout == "loans: up to date\n"
-    with held(made.paths.state / "locks" / "history-loans.lock", 0):
+    with locked(made.paths.state / "locks" / "history-loans.lock", "this"):
         assert command(made, "--quiet").returncode == exit_codes.BUSY
     assert command(made, "--name", "nobody").returncode == exit_codes.USAGE
     assert command(made, "--days", "3").returncode == exit_codes.USAGE
