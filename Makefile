@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift compare reproduce labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
+.PHONY: help run demo register drift compare reproduce history labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -46,6 +46,9 @@ compare: $(RUNTIME) ## Compare any tables, without a running system: REF=ref.csv
 reproduce: $(RUNTIME) ## Repeat a drift run from what it recorded and compare every figure: RUN=20261120T151139.123456Z-1a2b3c
 	$(if $(RUN),,$(error say which run: make reproduce RUN=run id))
 	@$(BIN)/python -m drift_engine reproduce "$(RUN)"
+
+history: $(RUNTIME) ## Keep what each day came to, scored again as labels come (the scheduler does it every hour) [NAME=fraud [VERSION=2]] [DAYS=90]
+	@$(BIN)/python -m drift_engine history $(call option,NAME,--name) $(call option,VERSION,--version) $(call option,DAYS,--days)
 
 labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
 	@$(if $(FILE),,$(error say which file: make labels FILE=labels.csv))$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"

@@ -47,6 +47,8 @@ POLL_SECONDS = 0.2
 BEAT_SECONDS = 5.0
 #: How often what is beyond the operator's limits is deleted.
 EXPIRE_SECONDS = 3600.0
+#: How long the history job begins new days for.
+HISTORY_SECONDS_MAX = 120.0
 #: The drift engine divides a monthly budget of false alarms by its runs, so there is at least one run a month.
 INTERVAL_SECONDS_MAX = 30 * 86400.0
 #: The wall clock has jumped when it went this much further, or less far, than time did.
@@ -77,6 +79,9 @@ class SchedulerSettings:
 
     interval_seconds: float = setting(
         300.0, "time from the start of one drift run to the next", minimum=1, maximum=INTERVAL_SECONDS_MAX
+    )
+    history_interval_seconds: float = setting(
+        3600.0, "time between the jobs that keep what each day came to, scored again as labels come", minimum=60
     )
     timeout_seconds: float = setting(1800.0, "a job that runs longer is stopped", minimum=1)
     kill_after_seconds: float = setting(10.0, "how long a stopped job may take to clean up", minimum=0)
@@ -164,7 +169,13 @@ def jobs(settings: SchedulerSettings, log: LogSettings) -> tuple[Job, ...]:
         found.append(Job("expire", (*python, "gateway.log", "expire", "--quiet"), EXPIRE_SECONDS))
     if log.reports_days is not None:
         found.append(Job("expire reports", (*python, "drift_engine.results", "expire"), EXPIRE_SECONDS))
-    return (*found, Job("drift", drift_command("--scheduled"), settings.interval_seconds))
+    # Drift runs wait while it runs: what is left of a long log is made the next time.
+    history = (*python, "drift_engine", "history", "--quiet", "--seconds-max", f"{HISTORY_SECONDS_MAX:g}")
+    return (
+        *found,
+        Job("drift", drift_command("--scheduled"), settings.interval_seconds),
+        Job("history", history, settings.history_interval_seconds),
+    )
 
 
 def drift_command(*arguments: str) -> tuple[str, ...]:

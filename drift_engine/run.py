@@ -6,21 +6,22 @@ import dataclasses
 import importlib.metadata
 import logging
 import platform
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from drift_engine.analysis import Findings, analyse, no_analysis
 from drift_engine.errors import DriftError
+from drift_engine.labels.look_back import Wanted
 from drift_engine.live_log import LiveRows
 from drift_engine.quality import labelled_rows
 from drift_engine.reference import Reference
 from drift_engine.references import choose_reference
 from drift_engine.report import Samples, report_page
+from drift_engine.results.days import DayStore
+from drift_engine.results.quality import Trend
 from drift_engine.results.schema import ReferenceUsed, Result, Window
 from drift_engine.results.store import ResultStore
 from drift_engine.scales import LONGER
@@ -28,6 +29,8 @@ from drift_engine.settings import DriftSettings
 from drift_engine.sources import Logs, Source
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
+from drift_engine.trend import qualities, trend_metric, trend_of
+from drift_engine.window import DAY_SECONDS
 from gateway.clock import parse_utc, utc_text
 from gateway.registry import ModelCard, Registry
 from gateway.settings import Paths
@@ -107,7 +110,7 @@ class Engine:
         progress = progress or Silent()
         started, began = self.clock(), time.monotonic()
         try:
-            looked = self._look(card, window, Logs(self.paths), progress)
+            looked = self._look(card, window, Logs(self.paths), progress, self.trend(card, window))
         except DriftError as error:
             looked = _Looked(no_analysis(card, window, self.settings, str(error)))
         except Exception as error:  # noqa: BLE001 - the edge of a run: the result says that it failed
@@ -116,6 +119,8 @@ class Engine:
             looked = _Looked(no_analysis(card, window, self.settings, reason))
         progress.stage("report")
         result = self._result(card, window, looked, started)
+        superseded = self.store.superseded(card.name, card.version, window)
+        result = dataclasses.replace(result, supersedes=superseded)
         html = report_page(result, card, looked.samples)
         finished = self.clock()
         duration = round(time.monotonic() - began, 3)
@@ -131,11 +136,23 @@ class Engine:
             _LOG.warning("settings: [drift.models.%s.columns.%s]: the model has no such column", card.name, name)
         return dataclasses.replace(self, settings=self.settings.for_model(card.name))
 
-    def repeat(self, card: ModelCard, window: Window, source: Source) -> Result:
-        """The result of a run over `source`, without a page; nothing is written. Raises DriftError."""
-        return self._result(card, window, self._look(card, window, source, Silent()), self.clock())
+    def repeat(self, card: ModelCard, window: Window, source: Source, trend: Trend | None = None) -> Result:
+        """The result of a run over `source` with that trend, without a page; nothing is written. Raises DriftError."""
+        return self._result(card, window, self._look(card, window, source, Silent(), trend), self.clock())
 
-    def _look(self, card: ModelCard, window: Window, source: Source, progress: Progress) -> _Looked:
+    def trend(self, card: ModelCard, window: Window) -> Trend | None:
+        """The trend of quality over the kept days up to the window's end."""
+        last = DayStore(self.paths.reports).newest(card.name, card.version, window.end, self.settings.history_days)
+        return trend_of(
+            trend_metric(card),
+            qualities(last),
+            rows_min=self.settings.labelled_rows_min,
+            floor_percent=self.settings.trend_floor_percent,
+        )
+
+    def _look(
+        self, card: ModelCard, window: Window, source: Source, progress: Progress, trend: Trend | None
+    ) -> _Looked:
         progress.stage("reading the log")
         chosen = choose_reference(self.registry, card, window, self.settings, source)
         reference = chosen.reference
@@ -144,29 +161,32 @@ class Engine:
             span_start=self._span_start(window),
             window_start=window.start,
             end=window.end,
+            wanted=self._wanted(window),
             progress=progress.files,
         )
         progress.stage("statistics")
-        findings = analyse(card, window, self.settings, reference, live)
+        findings = analyse(card, window, self.settings, reference, live, trend)
         samples = _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
         return _Looked(findings, samples, chosen.used)
 
-    def _span_start(self, window: Window) -> str:
-        """Where reading begins: the longest time scale; and labels come late, so quality looks far back too.
-
-        An ad hoc window is judged for itself: whoever names a time asks about that time.
-        """
+    @staticmethod
+    def _span_start(window: Window) -> str:
+        """Where reading begins: with the longest time scale; an ad hoc window is compared for itself alone."""
         if window.kind == "adhoc":
             return window.start
-        back = parse_utc(window.end) - max(self.settings.performance_hours * 3600, *LONGER.values())
-        return min(window.start, utc_text(max(0.0, back)))
+        return min(window.start, utc_text(max(0.0, parse_utc(window.end) - max(LONGER.values()))))
+
+    def _wanted(self, window: Window) -> Wanted:
+        """Labels come late, so quality looks further back."""
+        since = utc_text(max(0.0, parse_utc(window.end) - self.settings.performance_days * DAY_SECONDS))
+        return Wanted(self.settings.performance_rows, since)
 
     def _result(self, card: ModelCard, window: Window, looked: _Looked, started: float) -> Result:
         findings = looked.findings
         parts = {spec.name: getattr(findings, spec.name) for spec in dataclasses.fields(findings)}
         del parts["quality_rows"], parts["drawn_from"]
         return Result(
-            run_id=_run_id(started),
+            run_id=self.store.new_run_id(card.name, card.version, window, started),
             model_name=card.name,
             model_version=card.version,
             window=window,
@@ -190,16 +210,10 @@ def _samples(findings: Findings, reference: Reference, live: LiveRows, settings:
 
     before, now = None, None
     if findings.performance.outcome == "ok":
-        now = some(live.table.take(findings.quality_rows))
+        now = some(live.quality.take(findings.quality_rows))
         known = labelled_rows(reference.baseline)
         before = some(reference.baseline.take(known)) if len(known) else None
     return Samples(some(reference.table), some(live.table.after(findings.drawn_from)), before, now)
-
-
-def _run_id(started: float) -> str:
-    """A name that sorts by time and does not collide, e.g. 20261120T151139.123456Z-1a2b3c."""
-    moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return f"{moment}-{secrets.token_hex(3)}"
 
 
 def library_versions() -> dict[str, str]:

@@ -340,9 +340,11 @@ def test_retention_has_a_job_only_where_the_operator_set_a_limit() -> None:
     assert [(job.name, job.every_seconds) for job in scheduler.jobs(settings, LogSettings())] == [
         ("seal", 60.0),
         ("drift", 300.0),
+        ("history", 3600.0),
     ]
     limits = LogSettings(seal_interval_seconds=5.0, retention_bytes=10**9, reports_days=30)
-    assert [job.name for job in scheduler.jobs(settings, limits)] == ["seal", "expire", "expire reports", "drift"]
+    names = [job.name for job in scheduler.jobs(settings, limits)]
+    assert names == ["seal", "expire", "expire reports", "drift", "history"]
 
 
 def test_the_jobs_of_an_installation_run(tmp_path: Path) -> None:
