@@ -19,12 +19,7 @@ from drift_engine.settings import DriftSettings
 from drift_engine.table import Floats, NumberColumn, Table, TextColumn
 from gateway.registry import Metric, ModelCard
 from gateway.registry.columns import LABEL, PREDICTION, class_text, probability_columns
-from gateway.registry.performance import (
-    accuracy_drop,
-    classification_metrics,
-    confusion_counts,
-    regression_metrics,
-)
+from gateway.registry.performance import Coded, accuracy_drop, coded_metrics, regression_metrics
 
 #: A drop is a warning only if there is less than this chance of seeing it without one.
 WARNING_P = 0.01
@@ -65,7 +60,9 @@ def performance_of(card: ModelCard, table: Table, settings: DriftSettings) -> Pe
     """Quality on all labelled rows of `table`, however many: of a window, or of a day."""
     labelled = labelled_rows(table)
     ratio = len(labelled) / table.rows if table.rows else None
-    return _performance(card, table.take(labelled), ratio, settings)
+    # Of a million rows their inputs would be a copy of the whole window.
+    answers = table.select((LABEL, PREDICTION, *probability_columns(card)))
+    return _performance(card, answers.take(labelled), ratio, settings)
 
 
 def measured(card: ModelCard, rows: Table) -> tuple[Metric, ...]:
@@ -117,15 +114,29 @@ def _measure(card: ModelCard, rows: Table) -> tuple[Metric, ...]:
     probabilities = np.column_stack([_numbers(rows, name) for name in names]) if names else None
     positive = None if card.positive_class is None else class_text(card.positive_class)
     classes = [class_text(label) for label in card.classes]
-    return classification_metrics(_texts(rows, LABEL), _texts(rows, PREDICTION), probabilities, classes, positive)
+    return coded_metrics(_coded(card, rows), probabilities, classes, positive) if rows.rows else ()
 
 
 def _confusion(card: ModelCard, rows: Table) -> Confusion | None:
     if card.task == "regression":
         return None
-    classes = [class_text(label) for label in card.classes]
-    names, counts = confusion_counts(_texts(rows, LABEL), _texts(rows, PREDICTION), classes)
-    return Confusion(names, tuple(tuple(row) for row in counts.tolist()))
+    coded = _coded(card, rows)
+    return Confusion(coded.names, tuple(tuple(row) for row in coded.confusion().tolist()))
+
+
+def _coded(card: ModelCard, rows: Table) -> Coded:
+    """The classes of labelled rows, numbered level by level and not row by row."""
+    index = {class_text(label): code for code, label in enumerate(card.classes)}
+    numbered = []
+    for name in (LABEL, PREDICTION):
+        column = rows.columns[name]
+        assert isinstance(column, TextColumn)
+        numbers = np.zeros(len(column.levels), dtype=np.int64)
+        # A level that no row has is no class of these rows.
+        for code in np.flatnonzero(np.bincount(column.codes, minlength=len(column.levels))):
+            numbers[code] = index.setdefault(column.levels[code], len(index))
+        numbered.append(numbers[column.codes])
+    return Coded(numbered[0], numbered[1], tuple(index))
 
 
 def _is_finite(metric: Metric) -> bool:

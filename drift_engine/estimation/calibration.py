@@ -16,9 +16,29 @@ from scipy.optimize import isotonic_regression
 from drift_engine.table import Floats
 
 #: Rows of nearly the same score are one point of the regression: so many points lose nothing, and bound the work.
-_POINTS_MAX = 1000
+_POINTS_MAX = 500
+#: A curve needs so many rows; with fewer, all rows of the class share one.
+_CURVE_ROWS_MIN = 20
 #: Bins of equal size that the calibration error is measured in.
 _ERROR_BINS = 10
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a model says of rows: probabilities, shape (rows, classes), and the columns of the predicted classes."""
+
+    probabilities: Floats
+    predicted: NDArray[np.int64]
+
+    @property
+    def judged_classes(self) -> range:
+        """The classes that say everything: of two the second, whose probability the first's follows from."""
+        classes = self.probabilities.shape[1]
+        return range(1, 2) if classes == 2 else range(classes)
+
+    def take(self, rows: NDArray[np.int64]) -> Claims:
+        """The rows at these positions."""
+        return Claims(self.probabilities[rows], self.predicted[rows])
 
 
 @dataclass(frozen=True)
@@ -43,12 +63,11 @@ class _Points:
         return cls(np.bincount(place, weights=scores) / rows, rows, hits)
 
     def resampled(self, rng: np.random.Generator) -> _Points:
-        """As many rows, drawn from these with replacement."""
-        total = int(self.rows.sum())
-        rows = rng.multinomial(total, self.rows / total)
+        """About as many rows, each of these as often as Poisson says: the bootstrap without its long draw."""
+        hits, misses = rng.poisson(self.hits), rng.poisson(self.rows - self.hits)
+        rows = hits + misses
         drawn = rows > 0
-        hits = rng.binomial(rows[drawn], self.hits[drawn] / self.rows[drawn])
-        return _Points(self.scores[drawn], rows[drawn], hits)
+        return _Points(self.scores[drawn], rows[drawn], hits[drawn]) if drawn.any() else self
 
     def fitted(self) -> Floats:
         """The share of hits that never falls as the score rises, shape as `scores`."""
@@ -56,39 +75,69 @@ class _Points:
         return np.asarray(found.x, dtype=np.float64)
 
 
-class IsotonicMap:
-    """Calibrated probabilities by interpolation between the points that were fitted, one set of points per class.
+@dataclass(frozen=True)
+class _Curve:
+    """One class's calibrated probability by its claimed one, between points, which ascend."""
 
-    Of two classes only the second has points; the first is what is left.
-    """
-
-    def __init__(self, points: list[_Points]) -> None:
-        self._points = points
-        self._fitted = [of_class.fitted() for of_class in points]
+    points: _Points
+    fitted: Floats
 
     @classmethod
-    def fit(cls, probabilities: Floats, codes: NDArray[np.int64]) -> IsotonicMap:
-        """Fit on labelled rows: probabilities of shape (rows, classes), and the column of each row's true class."""
-        classes = probabilities.shape[1]
-        fitted = range(1, 2) if classes == 2 else range(classes)
-        return cls([_Points.of(probabilities[:, code], codes == code) for code in fitted])
+    def of(cls, points: _Points) -> _Curve:
+        return cls(points, points.fitted())
+
+
+class IsotonicMap:
+    """Calibrated probabilities by interpolation between the points that were fitted.
+
+    Each class has a curve for the rows that are predicted to be of it, and one for the others: isotonic regression
+    keeps the sum over all rows that it is fitted on, and so the expected confusion counts of the reference are the true
+    ones. One curve over both would promise more of the first and fewer of the others than there are. Of two classes
+    only the second has curves; the first is what is left.
+    """
+
+    def __init__(self, curves: list[tuple[_Curve, _Curve]]) -> None:
+        self._curves = curves
+
+    @classmethod
+    def fit(cls, rows: Claims, codes: NDArray[np.int64]) -> IsotonicMap:
+        """Fit on labelled rows. `codes`: the column of each row's true class, shape (rows,)."""
+        return cls([_curves(rows, codes, code) for code in rows.judged_classes])
 
     def resampled(self, rng: np.random.Generator) -> IsotonicMap:
         """The map that another sample of as many reference rows would have given."""
-        return IsotonicMap([points.resampled(rng) for points in self._points])
+        return IsotonicMap(
+            [
+                (_Curve.of(other.points.resampled(rng)), _Curve.of(own.points.resampled(rng)))
+                for other, own in self._curves
+            ]
+        )
 
-    def __call__(self, probabilities: Floats) -> Floats:
+    def __call__(self, rows: Claims) -> Floats:
         """Calibrated probabilities, shape (rows, classes); each row sums to 1."""
-        if probabilities.shape[1] == 2:
-            second = self._of_class(0, probabilities[:, 1])
-            return np.column_stack([1 - second, second])
-        found = np.column_stack([self._of_class(code, column) for code, column in enumerate(probabilities.T)])
+        columns = [self._of_class(place, rows, code) for place, code in enumerate(rows.judged_classes)]
+        if len(columns) == 1:
+            return np.column_stack([1 - columns[0], columns[0]])
+        found = np.column_stack(columns)
         total = found.sum(axis=1, keepdims=True)
         # Where no class has a share left, the model's own word is all there is.
-        return np.where(total > 0, found / np.where(total > 0, total, 1.0), probabilities)
+        return np.where(total > 0, found / np.where(total > 0, total, 1.0), rows.probabilities)
 
-    def _of_class(self, place: int, scores: Floats) -> Floats:
-        return np.interp(scores, self._points[place].scores, self._fitted[place])
+    def _of_class(self, place: int, rows: Claims, code: int) -> Floats:
+        scores, own = rows.probabilities[:, code], rows.predicted == code
+        found = np.empty(len(scores))
+        for curve, chosen in zip(self._curves[place], (~own, own), strict=True):
+            found[chosen] = np.interp(scores[chosen], curve.points.scores, curve.fitted)
+        return found
+
+
+def _curves(rows: Claims, codes: NDArray[np.int64], code: int) -> tuple[_Curve, _Curve]:
+    scores, truth, own = rows.probabilities[:, code], codes == code, rows.predicted == code
+    parts = [~own, own]
+    if min(np.count_nonzero(part) for part in parts) < _CURVE_ROWS_MIN:
+        parts = [np.ones(len(own), dtype=bool)] * 2
+    first, second = (_Curve.of(_Points.of(scores[part], truth[part])) for part in parts)
+    return first, second
 
 
 @dataclass(frozen=True)
@@ -104,36 +153,36 @@ class Calibration:
     error_before: float
     error_after: float
 
-    def __call__(self, probabilities: Floats) -> Floats:
+    def __call__(self, rows: Claims) -> Floats:
         """The probabilities to be used, shape (rows, classes)."""
-        return self.isotonic(probabilities) if self.serves else probabilities
+        return self.isotonic(rows) if self.serves else rows.probabilities
 
 
-def calibrate(probabilities: Floats, codes: NDArray[np.int64], seed: int) -> Calibration:
-    """Fit on labelled rows of the reference: shape (rows, classes), and the column of each row's true class.
+def calibrate(rows: Claims, codes: NDArray[np.int64], seed: int) -> Calibration:
+    """Fit on labelled rows of the reference. `codes`: the column of each row's true class, shape (rows,).
 
     Whether calibrating helps is asked of both halves of the rows, each time with the map that the other half gave.
     """
     halves = np.array_split(np.random.default_rng(seed).permutation(len(codes)), 2)
     before = after = 0.0
     for fitted_on, held_out in (halves, halves[::-1]):
-        isotonic = IsotonicMap.fit(probabilities[fitted_on], codes[fitted_on])
-        raw, truth = probabilities[held_out], codes[held_out]
-        before += calibration_error(raw, raw, truth) / 2
-        after += calibration_error(raw, isotonic(raw), truth) / 2
-    return Calibration(IsotonicMap.fit(probabilities, codes), after < before, before, after)
+        isotonic = IsotonicMap.fit(rows.take(fitted_on), codes[fitted_on])
+        held, truth = rows.take(held_out), codes[held_out]
+        before += calibration_error(held, held.probabilities, truth) / 2
+        after += calibration_error(held, isotonic(held), truth) / 2
+    return Calibration(IsotonicMap.fit(rows, codes), after < before, before, after)
 
 
-def calibration_error(scores: Floats, probabilities: Floats, codes: NDArray[np.int64]) -> float:
-    """Mean distance of claimed and observed shares, over bins of equal size by `scores` and over the classes.
+def calibration_error(rows: Claims, probabilities: Floats, codes: NDArray[np.int64]) -> float:
+    """Mean distance of claimed and observed shares, over bins of equal size by what the model claims and over classes.
 
     Args:
-        scores: what the rows are sorted by, shape (rows, classes).
-        probabilities: what is claimed, same shape.
+        probabilities: what is claimed of `rows` now, shape (rows, classes).
         codes: the column of each row's true class.
     """
     found = []
-    for code in range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1]):
-        gaps = (probabilities[:, code] - (codes == code))[np.argsort(scores[:, code], kind="stable")]
+    for code in rows.judged_classes:
+        order = np.argsort(rows.probabilities[:, code], kind="stable")
+        gaps = (probabilities[:, code] - (codes == code))[order]
         found.append(sum(abs(float(part.sum())) for part in np.array_split(gaps, _ERROR_BINS)) / len(codes))
     return float(np.mean(found))
