@@ -1,17 +1,20 @@
 """From a model's probabilities to those that its reference bears out.
 
-Isotonic regression (Barlow et al., 1972; Zadrozny and Elkan, KDD 2002), one class against the rest, of the labels on
-the probabilities of the reference's labelled rows. It serves only where it is nearer to the labels of rows that it
-was not fitted on than the probabilities are by themselves.
+In one of two ways, one class against the rest, learned from the reference's labelled rows: by a shift of the log odds
+that brings the claims to the level of the labels, or by isotonic regression (Barlow et al., 1972; Zadrozny and Elkan, KDD
+2002), which also bends them. The second has more freedom to follow chance, so it serves only where it comes nearer to
+the labels of rows that it was not fitted on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
+from scipy.optimize import brentq, isotonic_regression
+from scipy.special import expit, logit
 
 from drift_engine.table import Floats
 
@@ -19,6 +22,9 @@ from drift_engine.table import Floats
 _POINTS_MAX = 500
 #: A curve needs so many rows; with fewer, all rows of the class share one.
 _CURVE_ROWS_MIN = 20
+#: Claims are taken as no surer than this, and shifted by no more than would turn the surest round.
+_CERTAIN = 1e-9
+_SHIFT_MAX = 60.0
 #: Bins of equal size that the calibration error is measured in.
 _ERROR_BINS = 10
 
@@ -69,49 +75,80 @@ class _Points:
         drawn = rows > 0
         return _Points(self.scores[drawn], rows[drawn], hits[drawn]) if drawn.any() else self
 
-    def fitted(self) -> Floats:
-        """The share of hits that never falls as the score rises, shape as `scores`."""
-        found = isotonic_regression(self.hits / self.rows, weights=self.rows.astype(np.float64))
-        return np.asarray(found.x, dtype=np.float64)
+
+class Curve(Protocol):
+    """One class's calibrated probability by its claimed one."""
+
+    @classmethod
+    def of(cls, points: _Points) -> Self:
+        """Fit it."""
+
+    @property
+    def points(self) -> _Points:
+        """What it was fitted on."""
+
+    def __call__(self, scores: Floats) -> Floats:
+        """Calibrated probabilities, shape as `scores`."""
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """One class's calibrated probability by its claimed one, between points, which ascend."""
+class Shift:
+    """Log odds moved by `amount`, so that as many hits are expected as there are."""
+
+    points: _Points
+    amount: float
+
+    @classmethod
+    def of(cls, points: _Points) -> Self:
+        rows = int(points.rows.sum())
+        # Without a hit, or with nothing else, no finite shift would do.
+        hits = min(max(float(points.hits.sum()), 0.5), rows - 0.5)
+        odds = _log_odds(points.scores)
+
+        def surplus(amount: float) -> float:
+            return float(points.rows @ expit(odds + amount)) - hits
+
+        return cls(points, float(brentq(surplus, -_SHIFT_MAX, _SHIFT_MAX, xtol=1e-9)))
+
+    def __call__(self, scores: Floats) -> Floats:
+        return np.asarray(expit(_log_odds(scores) + self.amount))
+
+
+@dataclass(frozen=True)
+class Isotonic:
+    """The shares of hits that never fall as the score rises, and straight lines between them."""
 
     points: _Points
     fitted: Floats
 
     @classmethod
-    def of(cls, points: _Points) -> _Curve:
-        return cls(points, points.fitted())
+    def of(cls, points: _Points) -> Self:
+        found = isotonic_regression(points.hits / points.rows, weights=points.rows.astype(np.float64))
+        return cls(points, np.asarray(found.x, dtype=np.float64))
+
+    def __call__(self, scores: Floats) -> Floats:
+        return np.interp(scores, self.points.scores, self.fitted)
 
 
-class IsotonicMap:
-    """Calibrated probabilities by interpolation between the points that were fitted.
+class CalibrationMap:
+    """Calibrated probabilities, by curves of one kind.
 
-    Each class has a curve for the rows that are predicted to be of it, and one for the others: isotonic regression
-    keeps the sum over all rows that it is fitted on, and so the expected confusion counts of the reference are the true
-    ones. One curve over both would promise more of the first and fewer of the others than there are. Of two classes
-    only the second has curves; the first is what is left.
+    Each class has a curve for the rows that are predicted to be of it, and one for the others. Either kind keeps the
+    sum over the rows that it is fitted on, so the expected confusion counts of the reference are the true ones. One
+    curve over both would promise more right answers than there are, and the probabilities as they are any number.
     """
 
-    def __init__(self, curves: list[tuple[_Curve, _Curve]]) -> None:
+    def __init__(self, curves: list[tuple[Curve, Curve]]) -> None:
         self._curves = curves
 
     @classmethod
-    def fit(cls, rows: Claims, codes: NDArray[np.int64]) -> IsotonicMap:
+    def fit(cls, kind: type[Curve], rows: Claims, codes: NDArray[np.int64]) -> CalibrationMap:
         """Fit on labelled rows. `codes`: the column of each row's true class, shape (rows,)."""
-        return cls([_curves(rows, codes, code) for code in rows.judged_classes])
+        return cls([_curves(kind, rows, codes, code) for code in rows.judged_classes])
 
-    def resampled(self, rng: np.random.Generator) -> IsotonicMap:
+    def resampled(self, rng: np.random.Generator) -> CalibrationMap:
         """The map that another sample of as many reference rows would have given."""
-        return IsotonicMap(
-            [
-                (_Curve.of(other.points.resampled(rng)), _Curve.of(own.points.resampled(rng)))
-                for other, own in self._curves
-            ]
-        )
+        return CalibrationMap([(_again(other, rng), _again(own, rng)) for other, own in self._curves])
 
     def __call__(self, rows: Claims) -> Floats:
         """Calibrated probabilities, shape (rows, classes); each row sums to 1."""
@@ -127,50 +164,41 @@ class IsotonicMap:
         scores, own = rows.probabilities[:, code], rows.predicted == code
         found = np.empty(len(scores))
         for curve, chosen in zip(self._curves[place], (~own, own), strict=True):
-            found[chosen] = np.interp(scores[chosen], curve.points.scores, curve.fitted)
+            found[chosen] = curve(scores[chosen])
         return found
 
 
-def _curves(rows: Claims, codes: NDArray[np.int64], code: int) -> tuple[_Curve, _Curve]:
+def _again(curve: Curve, rng: np.random.Generator) -> Curve:
+    return type(curve).of(curve.points.resampled(rng))
+
+
+def _log_odds(scores: Floats) -> Floats:
+    return np.asarray(logit(np.clip(scores, _CERTAIN, 1 - _CERTAIN)))
+
+
+def _curves(kind: type[Curve], rows: Claims, codes: NDArray[np.int64], code: int) -> tuple[Curve, Curve]:
     scores, truth, own = rows.probabilities[:, code], codes == code, rows.predicted == code
     parts = [~own, own]
     if min(np.count_nonzero(part) for part in parts) < _CURVE_ROWS_MIN:
         parts = [np.ones(len(own), dtype=bool)] * 2
-    first, second = (_Curve.of(_Points.of(scores[part], truth[part])) for part in parts)
+    first, second = (kind.of(_Points.of(scores[part], truth[part])) for part in parts)
     return first, second
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What turns a model's probabilities into those that an estimate is made of.
-
-    `isotonic` was fitted on all labelled rows of the reference; `serves`: it is nearer to the labels than the
-    probabilities themselves, whose errors on rows that it was not fitted on are `error_before` and `error_after`.
-    """
-
-    isotonic: IsotonicMap
-    serves: bool
-    error_before: float
-    error_after: float
-
-    def __call__(self, rows: Claims) -> Floats:
-        """The probabilities to be used, shape (rows, classes)."""
-        return self.isotonic(rows) if self.serves else rows.probabilities
-
-
-def calibrate(rows: Claims, codes: NDArray[np.int64], seed: int) -> Calibration:
+def calibrate(rows: Claims, codes: NDArray[np.int64], seed: int) -> CalibrationMap:
     """Fit on labelled rows of the reference. `codes`: the column of each row's true class, shape (rows,).
 
-    Whether calibrating helps is asked of both halves of the rows, each time with the map that the other half gave.
+    Which kind serves is asked of both halves of the rows, each time with the map that the other half gave.
     """
     halves = np.array_split(np.random.default_rng(seed).permutation(len(codes)), 2)
-    before = after = 0.0
+    kinds: tuple[type[Curve], type[Curve]] = (Shift, Isotonic)
+    errors = dict.fromkeys(kinds, 0.0)
     for fitted_on, held_out in (halves, halves[::-1]):
-        isotonic = IsotonicMap.fit(rows.take(fitted_on), codes[fitted_on])
         held, truth = rows.take(held_out), codes[held_out]
-        before += calibration_error(held, held.probabilities, truth) / 2
-        after += calibration_error(held, isotonic(held), truth) / 2
-    return Calibration(IsotonicMap.fit(rows, codes), after < before, before, after)
+        for kind in kinds:
+            fitted = CalibrationMap.fit(kind, rows.take(fitted_on), codes[fitted_on])
+            errors[kind] += calibration_error(held, fitted(held), truth)
+    return CalibrationMap.fit(min(kinds, key=lambda kind: errors[kind]), rows, codes)
 
 
 def calibration_error(rows: Claims, probabilities: Floats, codes: NDArray[np.int64]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_engine.estimation.answers import class_codes, positive_code, probabilities_of
-from drift_engine.estimation.calibration import Calibration, Claims, calibrate
+from drift_engine.estimation.calibration import CalibrationMap, Claims, calibrate
 from drift_engine.estimation.errors import CannotEstimate
 from drift_engine.estimation.expected import Answered, Key
 from drift_engine.settings import DriftSettings
@@ -37,7 +37,7 @@ class ConfidenceBased:
     """CBPE with one model's calibration."""
 
     card: ModelCard
-    calibration: Calibration
+    calibration: CalibrationMap
     seed: int
     name: Literal["cbpe"] = "cbpe"
 
@@ -64,9 +64,7 @@ class ConfidenceBased:
         estimated = answered.figures(self.calibration(answered.claims))
         bias, deviations = self._deviations(answered)
         return tuple(
-            _metric(key, value - (bias[key] if self.calibration.serves else 0.0), deviations[key])
-            for key, value in estimated.items()
-            if math.isfinite(value)
+            _metric(key, value - bias[key], deviations[key]) for key, value in estimated.items() if math.isfinite(value)
         )
 
     def _deviations(self, answered: Answered) -> tuple[dict[Key, float], dict[Key, Floats]]:
@@ -78,14 +76,12 @@ class ConfidenceBased:
         rng = np.random.default_rng(self.seed)
         simulated = min(answered.rows, _SIMULATED_ROWS_MAX)
         sample = answered.take(np.sort(rng.choice(answered.rows, simulated, replace=False)))
-        isotonic = self.calibration.isotonic
-        # Of the calibrated figures also where the probabilities serve as they are: the reference knows them no better.
-        before = sample.figures(isotonic(sample.claims))
+        before = sample.figures(self.calibration(sample.claims))
         shrink = math.sqrt(simulated / answered.rows)
         redrawn: dict[Key, list[float]] = {key: [] for key in before}
         chance: dict[Key, list[float]] = {key: [] for key in before}
         for _ in range(max(_REPLICATES_MIN, _REPLICATES * 2 // max(2, sample.claims.probabilities.shape[1]))):
-            probabilities = isotonic.resampled(rng)(sample.claims)
+            probabilities = self.calibration.resampled(rng)(sample.claims)
             expected, shown = sample.figures(probabilities), sample.figures(_drawn(probabilities, rng))
             for key, value in before.items():
                 redrawn[key].append(expected[key] - value)
