@@ -1,9 +1,9 @@
 """From a model's probabilities to those that its reference bears out.
 
 In one of two ways, one class against the rest, learned from the reference's labelled rows: by a shift of the log odds
-that brings the claims to the level of the labels, or by isotonic regression (Barlow et al., 1972; Zadrozny and Elkan, KDD
-2002), which also bends them. The second has more freedom to follow chance, so it serves only where it comes nearer to
-the labels of rows that it was not fitted on.
+that brings the claims to the level of the labels, or by isotonic regression (Barlow et al., 1972; Zadrozny and Elkan,
+KDD 2002), which also bends them. The second has more freedom to follow chance, so it serves only where it comes nearer
+to the labels of rows that it was not fitted on.
 """
 
 from __future__ import annotations
