@@ -27,14 +27,14 @@ SETTINGS = DriftSettings()
 
 @pytest.mark.parametrize("confident", [1.0, 3.0])
 def test_the_interval_holds_what_labels_show(confident: float) -> None:
-    """30 windows of 500 rows and references of their own, of a calibrated and of an overconfident model.
+    """20 windows of 500 rows and references of their own, of a calibrated and of an overconfident model.
 
     All figures are pooled, which are not independent of one another: docs/performance.md has them apart.
     """
     rng = np.random.default_rng(1)
     held: dict[tuple[str, str | None], list[bool]] = {}
     errors = []
-    for _ in range(30):
+    for _ in range(20):
         reference, live = scored(rng, 1000, confident=confident), scored(rng, 500, confident=confident)
         estimate = fit_estimator(SCORED, reference, SETTINGS).estimate(live)
         assert {(e.metric, e.average) for e in estimate.back_test} == {
@@ -102,10 +102,10 @@ def test_concept_drift_is_not_seen_but_said_once_labels_come() -> None:
 
 
 def test_healthy_windows_are_hardly_ever_called_contradicted() -> None:
-    """At most 1 of 40."""
+    """At most 1 of 20."""
     rng = np.random.default_rng(5)
     estimator = fit_estimator(SCORED, scored(rng, 5000), SETTINGS)
-    assert sum(not estimator.estimate(scored(rng, 300)).trusted for _ in range(40)) <= 1
+    assert sum(not estimator.estimate(scored(rng, 300)).trusted for _ in range(20)) <= 1
 
 
 def test_errors_of_numbers_follow_their_inputs() -> None:

@@ -148,7 +148,7 @@ def test_means_at_the_ends_are_bounded() -> None:
     low, high = mean_interval(single)
     assert low is not None
     assert high is not None
-    assert -0.001 < low < 0.01 < high < 0.2
+    assert -0.01 < low < 0.01 < high < 0.2
     ratio = MeanRatio(single, constant).interval()
     assert ratio is not None
     assert np.isfinite(ratio).all()
