@@ -49,7 +49,9 @@ def own_causes(result: Result) -> tuple[str, ...]:
     """Why this run by itself recommends to retrain; empty where it does not."""
     grave = [a.cause for a in result.alerts if a.severity == "critical" and a.name not in _NO_HARM_SHOWN]
     if _lost(result.concept_drift):
-        grave.append(f"less than {KEPT_MIN:.0%} of the baseline is left: {result.concept_drift.reason}")
+        grave.append(
+            f"less than {percent(KEPT_MIN)} of the baseline is left: a drop of {result.concept_drift.drop_percent:.1f} %"
+        )
     return tuple(grave)
 
 
@@ -136,7 +138,8 @@ def _moved_inputs(result: Result) -> str | None:
         for finding in heavy[:_COLUMNS_TOLD_MAX]
     ]
     more = f" and {len(heavy) - len(told)} more" if len(heavy) > len(told) else ""
-    return f"{counted}, {len(heavy)} that weigh much in the model: {', '.join(told)}{more}"
+    weigh = "weighs" if len(heavy) == 1 else "weigh"
+    return f"{counted}, {len(heavy)} that {weigh} much in the model: {', '.join(told)}{more}"
 
 
 def _to_retrain_on(result: Result) -> str | None:

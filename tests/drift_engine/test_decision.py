@@ -68,7 +68,7 @@ def test_reasons_are_sentences_with_their_numbers() -> None:
     reasons = judged(concept_drift=dropped("critical", 20.1)).reasons
     assert reasons == (
         "accuracy fell by 20.1 % of the baseline",
-        "less than 90% of the baseline is left: accuracy fell by 20.1 % of the baseline",
+        "less than 90 % of the baseline is left: a drop of 20.1 %",
     )
 
 
@@ -138,7 +138,7 @@ def test_evidence_holds_the_figures_that_are_known() -> None:
         "quality dropped by 20.1 % of the baseline, by at least 16.1 % with 97.5 % confidence; 5 % is tolerated",
         "accuracy declined for 4 days in a row",
         "without labels accuracy is estimated at 0.9 (95 % interval 0.88 to 0.92) from 3,000 rows, not to be trusted",
-        "3 of 20 inputs moved, 1 that weigh much in the model: amount (weight 30 %, 8 x allowed)",
+        "3 of 20 inputs moved, 1 that weighs much in the model: amount (weight 30 %, 8 x allowed)",
         "1,200 of 3,000 predictions since 2026-11-19 12:00:00 UTC have a label to retrain on",
     )
 

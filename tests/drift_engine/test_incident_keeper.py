@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from drift_engine.act import Actor
+from drift_engine.action_settings import RetrainingSettings
+from drift_engine.console import print_summary
 from drift_engine.incident_keeper import IncidentKeeper
 from drift_engine.incident_settings import IncidentSettings
 from drift_engine.incidents import fold
@@ -149,9 +153,15 @@ def test_an_engine_folds_its_runs_into_incidents_and_tells_the_next_ones(tmp_pat
     assert first.incidents is not None
     (incident,) = [item for item in first.incidents.open if item.alert == "performance"]
     assert IncidentStore(place.paths.reports).read("loans", "1") == first.incidents
+    assert all(any(character.isdigit() for character in alert.cause) for alert in first.result.alerts)
     page = first.report.read_text()
     assert "Open incidents" in page
     assert incident.id in page
+    said = io.StringIO()
+    print_summary(first, said)
+    assert "incident, critical: performance, first seen 2026-11-20T14:10:00Z" in said.getvalue()
+    acting = Actor(place.paths.reports, RetrainingSettings(command=("true",)), lambda: NOW)
+    assert [due.incident for due in acting.due("loans", "1")] == [incident]
     # Nothing is known of the next window, neither rows nor labels; the recommendation stands.
     later = place.run(window(1), performance_hours=0)
     assert later.result.concept_drift.detected is None
