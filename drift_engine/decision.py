@@ -48,10 +48,9 @@ def decide_retraining(result: Result, recent: RetrainingCause | None = None) -> 
 def own_causes(result: Result) -> tuple[str, ...]:
     """Why this run by itself recommends to retrain; empty where it does not."""
     grave = [a.cause for a in result.alerts if a.severity == "critical" and a.name not in _NO_HARM_SHOWN]
+    drop = result.concept_drift.drop_percent
     if _lost(result.concept_drift):
-        grave.append(
-            f"less than {percent(KEPT_MIN)} of the baseline is left: a drop of {result.concept_drift.drop_percent:.1f} %"
-        )
+        grave.append(f"less than {percent(KEPT_MIN)} of the baseline is left: a drop of {drop:.1f} %")
     return tuple(grave)
 
 
