@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import http.client
 import os
 import selectors
-import signal
 import ssl
 import subprocess
 import threading
@@ -19,7 +17,7 @@ from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Literal
 
-from gateway.process_group import has_ended, stop_group
+from gateway.process_group import die_with_parent, has_ended, stop_group
 
 #: How much of a command's output is kept, from its end.
 OUTPUT_BYTES_MAX = 4096
@@ -28,8 +26,6 @@ WEBHOOK_SECONDS_MAX = 30.0
 #: How long a command that is stopped may take to clean up.
 KILL_AFTER_SECONDS = 5.0
 _TOKEN_LENGTH_MAX = 4096
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def run_command(words: Sequence[str], environment: Mapping[str, str], timeout_se
             env={**os.environ, **environment},
             start_new_session=True,
             # One system call, and no thread of ours holds a lock that the child would need.
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
     except OSError as error:
         return Ending("failed", None, f"cannot be started: {error.strerror}")
@@ -163,8 +159,3 @@ def _tail_until(process: subprocess.Popen[bytes], stream: IO[bytes], deadline: f
             elif not open_still:
                 time.sleep(0.05)
     return tail.decode("utf-8", "replace")
-
-
-def _die_with_parent() -> None:
-    """Have this process killed when the one that started it dies, however that dies. For a child, before it execs."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -14,7 +14,7 @@ from gateway.settings import setting
 def _parse_command(raw: Any) -> tuple[str, ...]:
     """Words as they are, or one text that is split as a shell would. No shell ever runs it. Raises ValueError."""
     words = shlex.split(raw) if isinstance(raw, str) else raw
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words) or not words[0]:
         raise ValueError("must be a list of words, or one text that can be split into words")
     if any("\0" in word for word in words):
         raise ValueError("a word holds a NUL")
@@ -45,8 +45,10 @@ class RetrainingSettings:
 
     command: tuple[str, ...] | None = setting(
         None,
-        "run once per incident when retraining is recommended: a list of words, or one text; no shell",
+        "run once per incident when retraining is recommended: a list of words, or one text, which no "
+        "shell runs; in the settings file only",
         parse=_parse_command,
+        file_only=True,
     )
     webhook: str | None = setting(None, "URL that is posted the decision as JSON, once per incident", parse=_parse_url)
     webhook_token_file: Path | None = setting(None, "file that holds the bearer token to send to the webhook")

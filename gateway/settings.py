@@ -48,13 +48,15 @@ def setting(
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
     parse: Callable[[Any], Any] | None = None,
+    file_only: bool = False,
 ) -> Any:
     """One key of a section: its default, what it is for, and the values it accepts (bounds inclusive).
 
     `parse` reads what is no single value, such as a table of tables; it raises ValueError with every fault.
+    `file_only`: the environment may not set it, since it names a program to run.
     """
     metadata = {"about": about, "minimum": minimum, "maximum": maximum, "choices": choices, "parse": parse}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata | {"file_only": file_only})
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,9 @@ def _read_section(
     found: dict[str, Any] = {}
     for key, spec in fields.items():
         variable = _variable(name, key)
+        if variable in environ and spec.metadata["file_only"]:
+            faults.append(f"{variable}: only the settings file may set this: [{name}] {key}")
+            continue
         if variable in environ:
             raw, origin = environ[variable], variable
         elif key in table:

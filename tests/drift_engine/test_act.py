@@ -31,6 +31,8 @@ from drift_engine.results.schema import Alert, Retraining, Window
 from drift_engine.results.store import run_time
 from gateway.clock import utc_text
 from gateway.registry import Registry
+from gateway.settings import InvalidSettings, load
+from tests.drift_engine.test_cli import log_answers
 from tests.incidents import blind, quality, run
 from tests.models import register_numbers
 from tests.processes import is_gone
@@ -73,9 +75,12 @@ class Place:
         return state
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """That of the command, with settings of [retraining] in lower case."""
+        """That of the command, which names a file with these settings of [retraining]."""
+        file = self.root / "sentinel.toml"
+        lines = [f"{name} = {text if _is_number(text) else json.dumps(text)}" for name, text in settings.items()]
+        file.write_text("\n".join(["[retraining]", *lines]))
         paths = {f"SENTINEL_PATHS_{name.upper()}": str(self.root / name) for name in ("data", "models", "reports")}
-        return os.environ | paths | {f"SENTINEL_RETRAINING_{name.upper()}": text for name, text in settings.items()}
+        return os.environ | paths | {"SENTINEL_SETTINGS": str(file)}
 
     def act(self, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
@@ -94,6 +99,10 @@ class Place:
         return subprocess.Popen(
             [sys.executable, "-m", "drift_engine", "act"], cwd=ROOT, env=self.environment(**settings)
         )
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-").isdigit()
 
 
 @pytest.fixture(scope="module")
@@ -493,6 +502,77 @@ def test_the_newest_window_without_a_verdict_changes_nothing(place: Place) -> No
     IncidentStore(place.reports).write(fold(state, later))
     assert place.act(command=python("pass")).returncode == 0
     assert len(place.actions) == 1
+
+
+def test_a_command_comes_from_the_settings_file_alone(place: Place) -> None:
+    """Whoever can set a variable of a process may not name the program that another one runs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "drift_engine", "act"],
+        cwd=ROOT,
+        env=place.environment() | {"SENTINEL_RETRAINING_COMMAND": "true"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "SENTINEL_RETRAINING_COMMAND: only the settings file may set this" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ('command = ["make", "retrain", "NAME=a b"]', ("make", "retrain", "NAME=a b")),
+        ("command = \"make retrain 'NAME=a b'\"", ("make", "retrain", "NAME=a b")),
+    ],
+)
+def test_a_command_is_words_or_one_text(tmp_path: Path, command: str, words: tuple[str, ...]) -> None:
+    """A text is split as a shell would, and nothing else of a shell happens."""
+    file = tmp_path / "sentinel.toml"
+    file.write_text(f"[retraining]\n{command}\n")
+    (settings,) = load(RetrainingSettings, environ={}, file=file)
+    assert settings.command == words
+
+
+@pytest.mark.parametrize("value", ["[]", '""', '[""]', "[1]", "7", '["a", "b\\u0000"]', "{a = 1}"])
+def test_a_command_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    """By name."""
+    file = tmp_path / "sentinel.toml"
+    file.write_text(f"[retraining]\ncommand = {value}\n")
+    with pytest.raises(InvalidSettings, match="command"):
+        load(RetrainingSettings, environ={}, file=file)
+
+
+def test_from_harm_to_an_action(registered: Path, tmp_path: Path) -> None:
+    """The scheduler's commands on a log whose answers are all wrong: a critical alert, an incident, an action, once."""
+    shutil.copytree(registered, tmp_path / "root")
+    real = Place(tmp_path / "root")
+    registry = Registry(real.root / "models", real.root / "data" / "reference")
+    log_answers(real.root, registry.resolve(NAME, None), shift=0.0, rows=300, flipped=True)
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "drift_engine", "run", "--scheduled"],
+            cwd=ROOT,
+            env=real.environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "retraining: recommended" in done.stdout
+        assert "incident, critical: performance" in done.stdout
+        acted = real.act(command=python("import os; print(os.environ['SENTINELML_REASONS'])"))
+        assert acted.returncode == 0, acted.stderr
+    state = IncidentStore(real.reports).read(NAME, "1")
+    assert state is not None
+    assert [(item.alert, item.severity, item.windows) for item in state.open] == [("performance", "critical", 2)]
+    (action,) = real.actions
+    assert action.begun.incident == state.open[0].id
+    assert action.begun.run_id == state.open[0].first_run_id
+    assert action.ended is not None
+    assert action.ended.outcome == "ok"
+    assert action.ended.output.startswith("accuracy fell by ")
 
 
 @pytest.mark.parametrize(
