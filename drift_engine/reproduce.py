@@ -19,7 +19,7 @@ from drift_engine.errors import DriftError
 from drift_engine.log_files import located
 from drift_engine.results.schema import InputFile, Result
 from drift_engine.results.store import ResultError, ResultStore, RunPlace, encode_result, read_result
-from drift_engine.run import Engine, library_versions
+from drift_engine.run import Engine, Known, library_versions
 from drift_engine.settings import DriftSettings
 from drift_engine.sources import RecordedLogs
 from gateway.files import open_regular
@@ -111,10 +111,10 @@ def reproduce(paths: Paths, run_id: str) -> Reproduction:
     reference_inputs = recorded.reference.inputs if recorded.reference else ()
     check_inputs(engine, card, recorded, (*recorded.inputs, *reference_inputs))
     source = RecordedLogs(paths, recorded.inputs, reference_inputs)
-    trend = recorded.concept_drift.trend
-    if trend is not None:
+    known = Known(recorded.concept_drift.trend, recorded.retraining.recent)
+    if known.trend is not None:
         notes.append("the trend over days is taken as recorded: days are scored again, and not kept as they were")
-    repeated = msgspec.json.decode(encode_result(engine.repeat(card, recorded.window, source, trend)))
+    repeated = msgspec.json.decode(encode_result(engine.repeat(card, recorded.window, source, known)))
     _drop_passing(raw, repeated, notes)
     notes += [
         f"{name} was not recorded by the version that made the run" for name in sorted(repeated.keys() - raw.keys())

@@ -24,7 +24,7 @@ SETTINGS_FILE = "sentinel.toml"
 SETTINGS_VARIABLE = "SENTINEL_SETTINGS"
 _PREFIX = "SENTINEL_"
 #: Sections that exist. A section that no process knows is a typing error, and is reported by each of them.
-SECTIONS = ("paths", "gateway", "log", "labels", "drift", "scheduler", "exporter")
+SECTIONS = ("paths", "gateway", "log", "labels", "drift", "scheduler", "exporter", "incidents", "retraining")
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -20,9 +20,11 @@ CONTRACTS = (
     "gateway.label_settings",
     "gateway.log",
     "gateway.metrics_folder",
+    "gateway.process_group",
     "gateway.registry",
     "gateway.settings",
     "gateway.tokens",
+    "drift_engine.action_settings",
     "drift_engine.results",
     "drift_engine.run_requests",
 )

@@ -72,8 +72,8 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelCar
     return root, register_numbers(registry, root / "files")
 
 
-def log_answers(root: Path, card: ModelCard, *, shift: float, rows: int = 400) -> None:
-    """Log answers of the registered model to fresh rows, just before now, with their labels."""
+def log_answers(root: Path, card: ModelCard, *, shift: float, rows: int = 400, flipped: bool = False) -> None:
+    """Log answers of the registered model to fresh rows, just before now, and their labels, or the other class's."""
     from gateway.registry.artifact import load_verified
 
     registry = Registry(root / "models", root / "data" / "reference")
@@ -90,7 +90,8 @@ def log_answers(root: Path, card: ModelCard, *, shift: float, rows: int = 400) -
         answer = str(card.classes[share.index(max(share))])
         features = table[COLUMNS].iloc[row].astype(float).tolist()
         answers.append(encoder.encode(request, moment, 0, None, features, answer, max(share), share, 1.0))
-        truths.append(label_encoder.encode(request, None, 0, str(table.loc[row, "y"]), None, moment))
+        truth = table.loc[row, "y"]
+        truths.append(label_encoder.encode(request, None, 0, str(1 - truth if flipped else truth), None, moment))
     for folder, prefix, columns, payloads in (
         (predictions.folder(live, card.name, card.version), predictions.PREFIX, predictions.columns(card), answers),
         (labels.folder(live, card.name), labels.PREFIX, labels.columns(card), truths),

@@ -73,6 +73,25 @@ def segments(made: Scenario, log: str) -> list[Path]:
     return sorted(made.paths.live.glob(f"loans/*/live_{log}-*.csv" if log == "predictions" else "loans/labels/*.csv"))
 
 
+def test_what_a_run_knew_of_earlier_ones_is_recorded_and_given_to_the_repeated_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its decision rests on an earlier run's critical alert; the incidents of now have no say in the repetition."""
+    made = registered(Scenario(tmp_path).reference(rows(2000, 1)))
+    wrong = rows(400, 2)
+    ids = made.log(wrong, start=NOW - HOUR, seconds=600)
+    made.label(ids, ["no" if score > 0.5 else "yes" for score in wrong["score"]], received=NOW - HOUR + 600)
+    for start, end in ((NOW - HOUR, NOW - HOUR / 2), (NOW - HOUR / 2, NOW)):
+        found = made.run(Window(utc_text(start), utc_text(end), "scheduled"))
+    assert found.result.retraining.decision == "recommended"
+    assert found.result.retraining.recent is not None
+    assert found.incidents is not None
+    assert found.incidents.open
+    (made.paths.reports / "loans" / "1" / "incidents.json").unlink()
+    assert again(made, found, monkeypatch) == exit_codes.OK
+    assert "reproduced: all" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("reference", ["file", "rolling:30d", "season:2w"])
 def test_a_run_comes_out_as_it_was_after_the_logs_have_grown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reference: str
