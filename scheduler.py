@@ -34,11 +34,13 @@ import msgspec
 import schedule
 
 from drift_engine import run_requests
+from drift_engine.action_settings import RetrainingSettings
 from gateway import heartbeat
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs, write_atomically
 from gateway.log import retention
 from gateway.log.settings import LogSettings
+from gateway.process_group import has_ended, stop_group
 from gateway.settings import InvalidSettings, Paths, load, setting
 
 EXIT_USAGE = 2
@@ -62,6 +64,7 @@ LOOK_SECONDS = 1.0
 #: Others that use less than this, in processors, are nobody; and so many must be free for a job to be in no one's way.
 NOBODY, ROOM = 0.1, 1.75
 
+_NOTHING_TO_DO = RetrainingSettings()
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -135,7 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until told to stop, or once."""
     options = _parser().parse_args(arguments)
     try:
-        paths, settings, log = load(Paths, SchedulerSettings, LogSettings)
+        paths, settings, log, retraining = load(Paths, SchedulerSettings, LogSettings, RetrainingSettings)
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -150,13 +153,15 @@ def main(arguments: list[str] | None = None) -> int:
         if not alone:
             print(f"scheduler: another scheduler works on {paths.data} already", file=sys.stderr)
             return os.EX_TEMPFAIL
-        scheduler = Scheduler(jobs(settings, log), paths.state, settings)
+        scheduler = Scheduler(jobs(settings, log, retraining), paths.state, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: scheduler.stop())
         return scheduler.run_once() if options.once else scheduler.run_forever()
 
 
-def jobs(settings: SchedulerSettings, log: LogSettings) -> tuple[Job, ...]:
+def jobs(
+    settings: SchedulerSettings, log: LogSettings, retraining: RetrainingSettings = _NOTHING_TO_DO
+) -> tuple[Job, ...]:
     """The jobs of an installation, in the order in which they run when several are due."""
     python = (sys.executable, "-m")
     found = [Job("seal", (*python, "gateway.log", "seal", "--quiet"), log.seal_interval_seconds)]
@@ -164,7 +169,10 @@ def jobs(settings: SchedulerSettings, log: LogSettings) -> tuple[Job, ...]:
         found.append(Job("expire", (*python, "gateway.log", "expire", "--quiet"), EXPIRE_SECONDS))
     if log.reports_days is not None:
         found.append(Job("expire reports", (*python, "drift_engine.results", "expire"), EXPIRE_SECONDS))
-    return (*found, Job("drift", drift_command("--scheduled"), settings.interval_seconds))
+    found.append(Job("drift", drift_command("--scheduled"), settings.interval_seconds))
+    if retraining.is_on:
+        found.append(Job("act", (*python, "drift_engine", "act", "--quiet"), settings.interval_seconds))
+    return tuple(found)
 
 
 def drift_command(*arguments: str) -> tuple[str, ...]:
@@ -270,7 +278,7 @@ class Scheduler:
         pacer = Pacer(process.pid, self._settings.processor_share if idle and job.every_seconds else 1.0)
         paced_until = time.monotonic() + self._settings.timeout_seconds / 2
         cut: Ending | None = None
-        while cut is None and not _has_ended(process):
+        while cut is None and not has_ended(process):
             self._beat()
             if time.monotonic() < paced_until:
                 pacer.pass_time(POLL_SECONDS)
@@ -478,19 +486,6 @@ def used_seconds(pid: int) -> tuple[float, float]:
     return (user + nice + system + irq + softirq) / _TICKS, own / _TICKS
 
 
-def stop_group(process: subprocess.Popen[bytes], kill_after_seconds: float) -> None:
-    """End a job and all that it started: TERM if it still runs, KILL to whatever is left then."""
-    if not _has_ended(process):
-        os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + kill_after_seconds
-        while not _has_ended(process) and time.monotonic() < deadline:
-            time.sleep(0.02)
-    # The job itself is not reaped before this, so its number cannot belong to anybody else yet.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def read_status(state: Path) -> Status:
     """The recorded outcomes; empty when there are none, or none that this program can read."""
     try:
@@ -539,11 +534,6 @@ def _only_one(state: Path) -> Iterator[bool]:
         yield True
     finally:
         os.close(fd)
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the job has ended, without reaping it: until it is reaped its number stays its own."""
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _waited_seconds(process: subprocess.Popen[bytes]) -> float:

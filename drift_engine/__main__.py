@@ -22,6 +22,7 @@ _COMMANDS = {
     "run": _Command("drift_engine.run_command", "compare a window of the prediction log with the model's reference"),
     "compare": _Command("drift_engine.comparison.command", "compare any two tables, without a running system"),
     "reproduce": _Command("drift_engine.reproduce_command", "repeat a run from what it recorded, and compare figures"),
+    "act": _Command("drift_engine.act_command", "do what the settings say where retraining is recommended"),
 }
 
 

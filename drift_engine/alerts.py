@@ -1,4 +1,4 @@
-"""What a person should know, and whether to retrain: rules over findings that are already made.
+"""What a person should know: rules over findings that are already made.
 
 A person is called (severity `warning` and above) only where harm is likely: the model's answers moved, quality
 dropped, the inputs moved so far that the drift score is above its line, or a column moved that weighs much in the
@@ -7,6 +7,9 @@ model. Other drift of inputs is a notice, however large: a column that the model
 
 from __future__ import annotations
 
+from math import hypot
+
+from drift_engine.results.quality import Estimate
 from drift_engine.results.schema import (
     Alert,
     ColumnFinding,
@@ -14,10 +17,10 @@ from drift_engine.results.schema import (
     DataDrift,
     Performance,
     PredictionDrift,
-    Retraining,
     Severity,
 )
-from drift_engine.sentences import percent
+from drift_engine.sentences import number, percent
+from gateway.registry import Metric
 
 #: Share of drifted columns above which it is a warning, and high.
 COLUMNS_WARNING, COLUMNS_HIGH = 0.10, 0.20
@@ -25,44 +28,28 @@ COLUMNS_WARNING, COLUMNS_HIGH = 0.10, 0.20
 HEAVY_TIMES, HEAVY_SHARE = 2.0, 0.2
 #: Lines under which a figure is an alert, (warning, high), where the baseline itself is above them.
 ABSOLUTE_LINES = {"accuracy": (0.85, 0.80), "precision": (0.75, None), "recall": (0.75, None), "f1_score": (0.75, None)}
-#: Retraining is recommended when the compared figure keeps less than this part of the baseline.
-KEPT_MIN = 0.90
+#: Figures that quality is compared by, of classifiers and of regression (whose rise is a drop of quality).
+COMPARED = ("accuracy", "mae")
 
 _ORDER: tuple[Severity, ...] = ("none", "notice", "warning", "high", "critical")
 
 
 def raise_alerts(
-    data: DataDrift, answers: PredictionDrift, performance: Performance, concept: ConceptDrift
+    data: DataDrift,
+    answers: PredictionDrift,
+    performance: Performance,
+    concept: ConceptDrift,
+    estimated: Estimate | None = None,
 ) -> tuple[Alert, ...]:
     """All alerts, gravest first; of equal ones the stronger finding first."""
-    harm = [*_answer_alerts(answers), *_performance_alerts(performance), *_concept_alerts(concept)]
+    harm = [
+        *_answer_alerts(answers),
+        *_performance_alerts(performance),
+        *_concept_alerts(concept),
+        *_estimated_alerts(estimated, performance.baseline, concept.threshold_percent),
+    ]
     found = [*_data_alerts(data, harmful=bool(harm)), *harm]
     return tuple(sorted(found, key=lambda alert: -_ORDER.index(alert.severity)))
-
-
-def decide_retraining(
-    data: DataDrift, answers: PredictionDrift, concept: ConceptDrift, alerts: tuple[Alert, ...]
-) -> Retraining:
-    """Recommended on a critical alert or when quality keeps less than 90 % of the baseline; watch on lesser ones.
-
-    Quality that has dropped by more than 10 % of the baseline counts only when the drop is significant.
-    """
-    critical = [alert.cause for alert in alerts if alert.severity == "critical"]
-    lost = concept.detected and concept.drop_percent is not None and concept.drop_percent > 100 * (1 - KEPT_MIN)
-    if critical or lost:
-        return Retraining("recommended", tuple(critical) or (concept.reason,))
-    graded = [alert.cause for alert in alerts if alert.severity in ("warning", "high")]
-    if graded:
-        return Retraining("watch", tuple(graded))
-    if data.detected is None and answers.detected is None and concept.detected is None:
-        return Retraining("unknown", ("there was not enough data to tell",))
-    if concept.detected is None:
-        calm, known = "inputs and answers raise no concern", f"; quality is unknown: {concept.reason}"
-    else:
-        calm, known = "inputs, answers and quality raise no concern", ""
-    if data.detected:
-        calm = "inputs moved, and nothing else says that it does harm"
-    return Retraining("none", (calm + known,))
 
 
 def is_heavy(finding: ColumnFinding, columns: int) -> bool:
@@ -87,7 +74,12 @@ def _data_alerts(data: DataDrift, *, harmful: bool) -> list[Alert]:
         severity = _share_severity(data.drifted_ratio) if harmful or heavy else "notice"
         alerts.append(Alert("drifted_columns", severity, cause))
     alerts += [
-        Alert("column_drift", finding.severity if harmful or finding.column in heavy else "notice", _cause(finding))
+        Alert(
+            "column_drift",
+            finding.severity if harmful or finding.column in heavy else "notice",
+            _cause(finding),
+            finding.column,
+        )
         for finding in moved
         if finding.severity != "notice" or data.score is None
     ]
@@ -107,7 +99,9 @@ def _cause(finding: ColumnFinding) -> str:
 
 def _answer_alerts(answers: PredictionDrift) -> list[Alert]:
     return [
-        Alert("prediction_drift", finding.severity, _cause(finding)) for finding in answers.findings if finding.detected
+        Alert("prediction_drift", finding.severity, _cause(finding), finding.column)
+        for finding in answers.findings
+        if finding.detected
     ]
 
 
@@ -116,17 +110,70 @@ def _performance_alerts(performance: Performance) -> list[Alert]:
     for metric in performance.metrics:
         # Weighted figures exist for every task; those of the positive class are often low by nature.
         lines = ABSOLUTE_LINES.get(metric.name) if metric.average in (None, "weighted") else None
-        baseline = next((m for m in performance.baseline if (m.name, m.average) == (metric.name, metric.average)), None)
+        baseline = _same_figure(metric, performance.baseline)
         if lines is None or baseline is None or metric.upper is None:
             continue
         # The whole interval lies under the line: a bad draw of a healthy model is no alert.
         for line, severity in ((lines[1], "high"), (lines[0], "warning")):
             if line is not None and baseline.value >= line > metric.upper:
                 cause = f"{metric.name} is {metric.value:.3f}, below {line:g} (baseline {baseline.value:.3f})"
-                alerts.append(Alert("performance", "high" if severity == "high" else "warning", cause))
+                alerts.append(Alert("performance", "high" if severity == "high" else "warning", cause, metric.name))
                 break
     return alerts
 
 
+def _same_figure(metric: Metric, among: tuple[Metric, ...]) -> Metric | None:
+    return next((m for m in among if (m.name, m.average) == (metric.name, metric.average)), None)
+
+
 def _concept_alerts(concept: ConceptDrift) -> list[Alert]:
-    return [Alert("concept_drift", concept.severity, concept.reason)] if concept.detected else []
+    alerts = [Alert("concept_drift", concept.severity, concept.reason)] if concept.detected else []
+    if concept.trend is not None and concept.trend.declining:
+        alerts.append(Alert("performance_trend", "warning", concept.trend.sentence, concept.trend.metric))
+    return alerts
+
+
+def _estimated_alerts(estimated: Estimate | None, baseline: tuple[Metric, ...], allowed: float) -> list[Alert]:
+    """One grade below what the same drop is where labels show it: an estimate may be wrong.
+
+    High where the lower bound of the drop exceeds what is allowed, a notice where the drop itself does, beyond
+    chance. An estimate that the reference does not support raises none.
+
+    Args:
+        allowed: drop in percent of the baseline that is tolerated.
+    """
+    if estimated is None or not estimated.trusted:
+        return []
+    now = next((metric for name in COMPARED if (metric := estimated.metric(name)) is not None), None)
+    before = None if now is None else _same_figure(now, baseline)
+    if now is None or before is None or not before.value > 0:
+        return []
+    drop, lower = estimated_drop(before, now)
+    if not (drop > allowed and lower > 0):
+        return []
+    cause = (
+        f"without labels {now.name} is estimated at {number(now.value)} (baseline {number(before.value)}), "
+        f"{drop:.1f} % worse, at least {lower:.1f} %; {allowed:g} % is tolerated"
+    )
+    return [Alert("estimated_performance", "high" if lower > allowed else "notice", cause, now.name)]
+
+
+def estimated_drop(baseline: Metric, now: Metric) -> tuple[float, float]:
+    """The drop of quality from a baseline above 0, in percent of it, and its lower bound.
+
+    The bound is that of a difference of two independent figures of which intervals are known (Zou and Donner 2008,
+    doi:10.1002/sim.3095). A figure without bounds counts as exact.
+    """
+    sign = -1.0 if now.name == "mae" else 1.0
+    # How far each may be off in the direction that makes the drop smaller.
+    off = (
+        (baseline.value - _or(baseline.lower, baseline.value), _or(now.upper, now.value) - now.value)
+        if sign > 0
+        else (_or(baseline.upper, baseline.value) - baseline.value, now.value - _or(now.lower, now.value))
+    )
+    drop = sign * (baseline.value - now.value)
+    return 100 * drop / baseline.value, 100 * (drop - hypot(*off)) / baseline.value
+
+
+def _or(bound: float | None, value: float) -> float:
+    return value if bound is None else bound

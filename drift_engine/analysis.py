@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_engine.alerts import decide_retraining, raise_alerts
 from drift_engine.clustering import independence
 from drift_engine.data_quality.assess import assess_log, assess_table
 from drift_engine.explain import Explainer
@@ -20,7 +19,6 @@ from drift_engine.parsing import moment
 from drift_engine.quality import Quality, judge_quality, no_quality
 from drift_engine.reference import Reference
 from drift_engine.results.schema import (
-    Alert,
     ConceptDrift,
     DataDrift,
     DataQuality,
@@ -29,7 +27,6 @@ from drift_engine.results.schema import (
     Outcome,
     Performance,
     PredictionDrift,
-    Retraining,
     Rows,
     Window,
 )
@@ -42,7 +39,7 @@ from gateway.registry import ModelCard
 
 @dataclass(frozen=True)
 class Findings:
-    """The findings of one run, as `Result` has them.
+    """The findings of one run, as `Result` has them. Alerts and the retraining decision follow from the whole result.
 
     Attributes:
         quality_rows: positions in the live table of the rows that quality was measured on.
@@ -56,8 +53,6 @@ class Findings:
     prediction_drift: PredictionDrift
     performance: Performance
     concept_drift: ConceptDrift
-    alerts: tuple[Alert, ...]
-    retraining: Retraining
     scales: dict[str, Any]
     independence: Independence | None = None
     inputs: tuple[InputFile, ...] = ()
@@ -174,8 +169,6 @@ def _findings(
     data = data_drift(inputs, alpha * INPUTS_SHARE, settings)
     found = tuple(item.finding for item in answers)
     prediction = PredictionDrift(any_detected(found), alpha * ANSWERS_SHARE, found)
-    concept = quality.concept_drift
-    alerts = raise_alerts(data, prediction, quality.performance, concept)
     return Findings(
         outcome="ok" if reason is None else "insufficient_data",
         reason=reason,
@@ -183,9 +176,7 @@ def _findings(
         data_drift=data,
         prediction_drift=prediction,
         performance=quality.performance,
-        concept_drift=concept,
-        alerts=alerts,
-        retraining=decide_retraining(data, prediction, concept, alerts),
+        concept_drift=quality.concept_drift,
         scales=summarise(scales),
         independence=independence([(item.finding.column, item.clustering) for item in inputs + answers]),
         inputs=files,

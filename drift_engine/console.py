@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from drift_engine.explain import segment_words, since_words
+from drift_engine.results.incidents import Incidents
 from drift_engine.results.schema import ColumnFinding, DataQuality, Performance, Result
 from drift_engine.run import Committed
 from drift_engine.sentences import printable
@@ -21,6 +22,8 @@ from gateway.registry import Metric
 _TONES = {"good": "bold green", "bad": "bold red", "unknown": "bold yellow"}
 _COLUMNS_SHOWN_MAX = 12
 _FAULTS_SHOWN_MAX = 6
+_REASONS_SHOWN_MAX = 3
+_INCIDENTS_SHOWN_MAX = 3
 _METRICS_SHOWN = ("accuracy", "f1_score", "roc_auc", "mae", "rmse", "r2")
 
 
@@ -40,7 +43,8 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
         console.print(_rows_line(result), markup=False)
         if result.independence is not None and result.independence.clustered:
             console.print(f"how sure: {result.independence.sentence}", markup=False)
-        console.print(_retraining_line(result), markup=False)
+        _print_retraining(console, result)
+    _print_incidents(console, committed.incidents)
     console.print(f"report: {committed.report}", markup=False)
 
 
@@ -170,5 +174,24 @@ def _reference(result: Result) -> str:
     return f"{chosen}; {used.warning}" if used.warning else chosen
 
 
-def _retraining_line(result: Result) -> str:
-    return f"retraining: {result.retraining.decision}"
+def _print_retraining(console: Console, result: Result) -> None:
+    """The decision; and where something is to be done or watched, why."""
+    decided = result.retraining
+    console.print(f"retraining: {decided.decision}", markup=False)
+    if decided.decision in ("watch", "recommended"):
+        for told in (*decided.reasons[:_REASONS_SHOWN_MAX], *decided.evidence):
+            console.print(f"  {printable(told)}", markup=False)
+
+
+def _print_incidents(console: Console, incidents: Incidents | None) -> None:
+    """What lasts over scheduled runs; nothing where nothing does."""
+    lasting = incidents.open if incidents is not None else ()
+    for incident in lasting[:_INCIDENTS_SHOWN_MAX]:
+        about = f" of {incident.subject}" if incident.subject else ""
+        line = (
+            f"incident, {incident.severity}: {incident.alert.replace('_', ' ')}{about}, first seen "
+            f"{incident.first_seen_at[:19]}Z, last seen {incident.last_seen_at[:19]}Z: {incident.cause}"
+        )
+        console.print(printable(line), markup=False)
+    if len(lasting) > _INCIDENTS_SHOWN_MAX:
+        console.print(f"  and {len(lasting) - _INCIDENTS_SHOWN_MAX} more open incidents", markup=False)

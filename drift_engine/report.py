@@ -13,6 +13,7 @@ from markupsafe import Markup
 from drift_engine import evidently_report
 from drift_engine.explain import segment_words, since_words
 from drift_engine.findings import Subject
+from drift_engine.results.incidents import Incident, Incidents
 from drift_engine.results.schema import SCALE_PHRASES, ColumnFinding, Result
 from drift_engine.sentences import better_or_worse, number, percent
 from drift_engine.subjects import answer_subjects, input_subjects
@@ -34,17 +35,22 @@ class Samples:
     window_labelled: Table | None
 
 
-def report_page(result: Result, card: ModelCard, samples: Samples | None) -> str:
-    """A self-contained HTML page. Without samples, or when Evidently draws nothing, it holds our figures alone."""
+def report_page(result: Result, card: ModelCard, samples: Samples | None, incidents: Incidents | None = None) -> str:
+    """A self-contained HTML page. Without samples, or when Evidently draws nothing, it holds our figures alone.
+
+    Args:
+        incidents: of the model version, after this run; None where they are not known.
+    """
+    lasting = incidents.open if incidents is not None else ()
     if samples is None:
-        return _page(result, "")
+        return _page(result, "", lasting)
     try:
         rendered = evidently_report.render(_comparison(result, card, samples))
     except evidently_report.NothingToDraw as error:
-        return _page(result, f"The plots are missing: {error}.")
+        return _page(result, f"The plots are missing: {error}.", lasting)
     if _BODY not in rendered.html:
-        return _page(result, "The plots are missing: Evidently's page has changed its form.")
-    summary = _summary(result, "", rendered.omitted, samples)
+        return _page(result, "The plots are missing: Evidently's page has changed its form.", lasting)
+    summary = _summary(result, "", rendered.omitted, samples, lasting)
     return rendered.html.replace(_BODY, f"{_BODY}\n{summary}", 1)
 
 
@@ -70,15 +76,27 @@ def _in_order(findings: Sequence[ColumnFinding], subjects: Sequence[Subject]) ->
     return [(by_name[finding.column], finding) for finding in findings]
 
 
-def _page(result: Result, notice: str) -> str:
+def _page(result: Result, notice: str, incidents: tuple[Incident, ...]) -> str:
     title = f"{result.model_name} {result.model_version}: {verdict(result).headline}"
-    summary = Markup(_summary(result, notice, (), None))
+    summary = Markup(_summary(result, notice, (), None, incidents))
     return _environment().get_template("page.html.j2").render(summary=summary, title=title)
 
 
-def _summary(result: Result, notice: str, omitted: tuple[str, ...], samples: Samples | None) -> str:
-    template = _environment().get_template("summary.html.j2")
-    return template.render(r=result, verdict=verdict(result), notice=notice, omitted=omitted, samples=samples)
+def _summary(
+    result: Result, notice: str, omitted: tuple[str, ...], samples: Samples | None, incidents: tuple[Incident, ...]
+) -> str:
+    return (
+        _environment()
+        .get_template("summary.html.j2")
+        .render(
+            r=result,
+            verdict=verdict(result),
+            notice=notice,
+            omitted=omitted,
+            samples=samples,
+            incidents=incidents,
+        )
+    )
 
 
 @functools.cache

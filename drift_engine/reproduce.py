@@ -110,7 +110,8 @@ def reproduce(paths: Paths, run_id: str) -> Reproduction:
     reference_inputs = recorded.reference.inputs if recorded.reference else ()
     check_inputs(engine, card, recorded, (*recorded.inputs, *reference_inputs))
     source = RecordedLogs(paths, recorded.inputs, reference_inputs)
-    repeated = msgspec.json.decode(encode_result(engine.repeat(card, recorded.window, source)))
+    result = engine.repeat(card, recorded.window, source, recorded.retraining.recent)
+    repeated = msgspec.json.decode(encode_result(result))
     _drop_passing(raw, repeated, notes)
     notes += [
         f"{name} was not recorded by the version that made the run" for name in sorted(repeated.keys() - raw.keys())

@@ -9,20 +9,24 @@ import platform
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from drift_engine.alerts import raise_alerts
 from drift_engine.analysis import Findings, analyse, no_analysis
+from drift_engine.decision import decide_retraining
 from drift_engine.errors import DriftError
+from drift_engine.incident_keeper import IncidentKeeper
+from drift_engine.incident_settings import IncidentSettings
 from drift_engine.live_log import LiveRows
 from drift_engine.quality import labelled_rows
 from drift_engine.reference import Reference
 from drift_engine.references import choose_reference
 from drift_engine.report import Samples, report_page
-from drift_engine.results.schema import ReferenceUsed, Result, Window
-from drift_engine.results.store import ResultStore
+from drift_engine.results.incidents import Incidents
+from drift_engine.results.schema import ReferenceUsed, Result, Retraining, RetrainingCause, Window
+from drift_engine.results.store import ResultStore, run_time
 from drift_engine.scales import LONGER
 from drift_engine.settings import DriftSettings
 from drift_engine.sources import Logs, Source
@@ -58,10 +62,11 @@ class Silent:
 
 @dataclass(frozen=True)
 class Committed:
-    """A run's result and the folder that holds it."""
+    """A run's result, the folder that holds it, and the model version's incidents after it, where they are known."""
 
     result: Result
     folder: Path
+    incidents: Incidents | None = None
 
     @property
     def report(self) -> Path:
@@ -85,6 +90,7 @@ class Engine:
     paths: Paths
     settings: DriftSettings
     clock: Callable[[], float] = time.time
+    incident_settings: IncidentSettings = field(default_factory=IncidentSettings)
 
     @property
     def registry(self) -> Registry:
@@ -115,12 +121,18 @@ class Engine:
             reason = f"internal error: {type(error).__name__}: {error}"
             looked = _Looked(no_analysis(card, window, self.settings, reason))
         progress.stage("report")
-        result = self._result(card, window, looked, started)
-        html = report_page(result, card, looked.samples)
+        keeper = IncidentKeeper(self.store, self.incident_settings)
+        before = keeper.current(card.name, card.version, started)
+        result = self._result(card, window, looked, started, _recent_cause(before, window))
+        incidents = keeper.after(before, result)
+        html = report_page(result, card, looked.samples, incidents)
         finished = self.clock()
         duration = round(time.monotonic() - began, 3)
         result = dataclasses.replace(result, finished_at=utc_text(finished), duration_seconds=duration)
-        return Committed(result, self.store.commit(result, html.encode(), finished))
+        folder = self.store.commit(result, html.encode(), finished)
+        # After the commit: what died in between is caught up with by the next run.
+        keeper.write(incidents)
+        return Committed(result, folder, incidents)
 
     def _for_model(self, card: ModelCard) -> Engine:
         """With the settings of that model. A column that it does not have is a typing error, and none to stop for."""
@@ -131,9 +143,13 @@ class Engine:
             _LOG.warning("settings: [drift.models.%s.columns.%s]: the model has no such column", card.name, name)
         return dataclasses.replace(self, settings=self.settings.for_model(card.name))
 
-    def repeat(self, card: ModelCard, window: Window, source: Source) -> Result:
-        """The result of a run over `source`, without a page; nothing is written. Raises DriftError."""
-        return self._result(card, window, self._look(card, window, source, Silent()), self.clock())
+    def repeat(self, card: ModelCard, window: Window, source: Source, recent: RetrainingCause | None = None) -> Result:
+        """The result of a run over `source`, without a page; nothing is written. Raises DriftError.
+
+        Args:
+            recent: what the run knew of earlier ones, as its result has recorded it.
+        """
+        return self._result(card, window, self._look(card, window, source, Silent()), self.clock(), recent)
 
     def _look(self, card: ModelCard, window: Window, source: Source, progress: Progress) -> _Looked:
         progress.stage("reading the log")
@@ -161,11 +177,13 @@ class Engine:
         back = parse_utc(window.end) - max(self.settings.performance_hours * 3600, *LONGER.values())
         return min(window.start, utc_text(max(0.0, back)))
 
-    def _result(self, card: ModelCard, window: Window, looked: _Looked, started: float) -> Result:
+    def _result(
+        self, card: ModelCard, window: Window, looked: _Looked, started: float, recent: RetrainingCause | None
+    ) -> Result:
         findings = looked.findings
         parts = {spec.name: getattr(findings, spec.name) for spec in dataclasses.fields(findings)}
         del parts["quality_rows"], parts["drawn_from"]
-        return Result(
+        result = Result(
             run_id=_run_id(started),
             model_name=card.name,
             model_version=card.version,
@@ -178,8 +196,20 @@ class Engine:
             finished_at=utc_text(started),
             duration_seconds=0.0,
             reference=looked.reference,
+            alerts=(),
+            retraining=Retraining("unknown", ()),
             **parts,
         )
+        alerts = raise_alerts(
+            result.data_drift, result.prediction_drift, result.performance, result.concept_drift, result.estimated
+        )
+        result = dataclasses.replace(result, alerts=alerts)
+        return dataclasses.replace(result, retraining=decide_retraining(result, recent))
+
+
+def _recent_cause(incidents: Incidents | None, window: Window) -> RetrainingCause | None:
+    """What earlier runs saw has a say in a scheduled one; whoever names a time asks about that time."""
+    return incidents.retraining if incidents is not None and window.kind == "scheduled" else None
 
 
 def _samples(findings: Findings, reference: Reference, live: LiveRows, settings: DriftSettings) -> Samples:
@@ -198,8 +228,7 @@ def _samples(findings: Findings, reference: Reference, live: LiveRows, settings:
 
 def _run_id(started: float) -> str:
     """A name that sorts by time and does not collide, e.g. 20261120T151139.123456Z-1a2b3c."""
-    moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return f"{moment}-{secrets.token_hex(3)}"
+    return f"{run_time(started)}-{secrets.token_hex(3)}"
 
 
 def library_versions() -> dict[str, str]:

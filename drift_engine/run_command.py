@@ -21,6 +21,7 @@ from drift_engine import exit_codes, junit
 from drift_engine.console import TerminalProgress, one_line, print_summary
 from drift_engine.errors import DriftError
 from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE, Gate
+from drift_engine.incident_settings import IncidentSettings
 from drift_engine.output import Output, add_output_arguments
 from drift_engine.references import parse_choice
 from drift_engine.results.schema import Result, Window
@@ -84,15 +85,16 @@ def main(arguments: Sequence[str]) -> int:
     # The C library's allocator gives back what is freed; Arrow's own keeps it, as much again as the window.
     pa.set_memory_pool(pa.system_memory_pool())
     try:
-        paths, settings = load(Paths, DriftSettings)
+        paths, settings, incident_settings = load(Paths, DriftSettings, IncidentSettings)
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return USAGE
     assert isinstance(paths, Paths)
     assert isinstance(settings, DriftSettings)
+    assert isinstance(incident_settings, IncidentSettings)
     if options.reference:
         settings = dataclasses.replace(settings, reference=options.reference)
-    engine = Engine(paths, settings)
+    engine = Engine(paths, settings, incident_settings=incident_settings)
     try:
         parse_choice(settings.reference)
         asked = _asked_window(options)

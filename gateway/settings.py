@@ -24,11 +24,12 @@ SETTINGS_FILE = "sentinel.toml"
 SETTINGS_VARIABLE = "SENTINEL_SETTINGS"
 _PREFIX = "SENTINEL_"
 #: Sections that exist. A section that no process knows is a typing error, and is reported by each of them.
-SECTIONS = ("paths", "gateway", "log", "drift", "scheduler", "exporter")
+SECTIONS = ("paths", "gateway", "log", "drift", "scheduler", "exporter", "incidents", "retraining")
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+D = TypeVar("D")
 
 
 class InvalidSettings(ValueError):
@@ -162,6 +163,17 @@ def load(
     environ: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> tuple[A, B, C]: ...
+@overload
+def load(
+    first: type[A],
+    second: type[B],
+    third: type[C],
+    fourth: type[D],
+    /,
+    *,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> tuple[A, B, C, D]: ...
 def load(*sections: Any, environ: Mapping[str, str] | None = None, file: Path | None = None) -> tuple[Any, ...]:
     """Read the given section classes from `file` and the environment.
 

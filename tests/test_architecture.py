@@ -19,9 +19,11 @@ CONTRACTS = (
     "gateway.heartbeat",
     "gateway.log",
     "gateway.metrics_folder",
+    "gateway.process_group",
     "gateway.registry",
     "gateway.settings",
     "gateway.tokens",
+    "drift_engine.action_settings",
     "drift_engine.results",
     "drift_engine.run_requests",
 )

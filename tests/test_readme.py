@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from drift_engine.action_settings import RetrainingSettings
+from drift_engine.incident_settings import IncidentSettings
 from drift_engine.settings import DriftSettings
 from exporter.settings import ExporterSettings
 from gateway.log.settings import LogSettings
@@ -14,7 +16,16 @@ from gateway.settings import SECTIONS, GatewaySettings, Paths
 from scheduler import SchedulerSettings
 from tests.running import ROOT
 
-SETTINGS: tuple[Any, ...] = (Paths, GatewaySettings, LogSettings, DriftSettings, SchedulerSettings, ExporterSettings)
+SETTINGS: tuple[Any, ...] = (
+    Paths,
+    GatewaySettings,
+    LogSettings,
+    DriftSettings,
+    IncidentSettings,
+    RetrainingSettings,
+    SchedulerSettings,
+    ExporterSettings,
+)
 
 
 def table_row(section: Any, field: dataclasses.Field[Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from drift_engine.results.schema import Severity
+from drift_engine.results.schema import RetrainingCause, Severity
 from gateway.files import make_dirs, write_atomically
 from gateway.registry.card import check_name, check_version
 
@@ -29,10 +29,13 @@ class IncidentError(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """A turn in an incident's life: it opened, became graver or milder, or resolved. `at`: end of the run's window."""
+    """A turn in an incident's life. `at`: end of the run's window; `severity`: from then on.
+
+    `what`: it opened, became graver or milder, was joined by other columns or answers, or resolved.
+    """
 
     at: str
-    what: Literal["opened", "escalated", "eased", "resolved"]
+    what: Literal["opened", "escalated", "eased", "joined", "resolved"]
     severity: Severity
     cause: str
     run_id: str
@@ -43,16 +46,21 @@ class Incident:
     """Something that lasts, or lasted.
 
     Attributes:
-        id: of the model version, e.g. "data_drift-3": kind and number.
-        alert: name of the alert that it is made of; `subject`: the column that it is about, "" for the whole model.
+        id: of the model version, e.g. "data_drift-20261120T151139Z": what it is about, and when it opened (-2, -3, ...
+            where several did). The same whenever it is made again from the same results.
+        alert: what it is about: "data_drift", "prediction_drift", "performance" or "estimated_performance". Several
+            alerts of a result are signs of one of these.
+        subject: the one column or answer that it is about; "" for several, and for the whole model.
         state: "open", or "resolved".
-        severity: now, or last; `worst`: the gravest ever.
+        severity: the gravest of the newest windows, or last; `worst`: the gravest ever.
         cause: in words with numbers, of the newest run that showed it.
         first_seen_at, last_seen_at: ends of the first and the newest window that showed it (RFC 3339 in UTC).
         opened_at: when it had been seen often enough to be one; `resolved_at` None while it is open.
         first_run_id, last_run_id: whose report shows it.
         windows: how many windows showed it.
-        history: its turns, oldest first.
+        history: its turns, oldest first: the opening and the newest hundred.
+        subjects: all columns or answers that it is about, sorted; empty where it is about none in particular.
+        recent: how grave it was in the newest windows that could tell, oldest first; "none" where they did not show it.
     """
 
     id: str
@@ -70,11 +78,13 @@ class Incident:
     last_run_id: str
     windows: int
     history: tuple[Event, ...]
+    subjects: tuple[str, ...] = ()
+    recent: tuple[Severity, ...] = ()
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """In which of the newest windows an alert was seen that is no incident (yet, or any more): oldest first.
+    """In which of the newest windows something was seen that is no incident (yet, or any more): oldest first.
 
     Windows that could not tell (no verdict) are no part of `seen`.
     """
@@ -88,7 +98,14 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Incidents:
-    """The incidents of one model version as of run `last_run_id`, newest first."""
+    """The incidents of one model version as of run `last_run_id`, newest first.
+
+    Attributes:
+        last_run_id: the newest run that was looked at, whether or not it counted.
+        last_window_end: of the newest run that counted; earlier windows do not count any more. "" before the first.
+        opened_total: how many ever opened, since the file was last made anew.
+        retraining: the newest cause to retrain of the last 24 hours, None without one.
+    """
 
     model_name: str
     model_version: str
@@ -97,6 +114,7 @@ class Incidents:
     incidents: tuple[Incident, ...]
     sightings: tuple[Sighting, ...] = ()
     opened_total: int = 0
+    retraining: RetrainingCause | None = None
     format: str = "sentinelml.incidents"
     format_version: int = FORMAT_VERSION
 

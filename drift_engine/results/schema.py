@@ -340,10 +340,24 @@ class DataQuality:
 
 @dataclass(frozen=True)
 class Alert:
-    """Something a person should know, graded; `cause` is a sentence with numbers."""
+    """Something a person should know, graded; `cause` is a sentence with numbers.
+
+    `subject`: the column, answer or figure that it is about, "" for the whole model. With the name it says what an
+    alert is about from run to run, however the numbers of its cause change.
+    """
 
     name: str
     severity: Severity
+    cause: str
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class RetrainingCause:
+    """Why a run by itself recommended to retrain. `at`: end of its window."""
+
+    at: str
+    run_id: str
     cause: str
 
 
@@ -351,12 +365,14 @@ class Alert:
 class Retraining:
     """Should the model be retrained? `unknown` when there was not enough data to tell.
 
-    `reasons` in plain language; `evidence` are the figures behind them, each a sentence with numbers.
+    `reasons` in plain language; `evidence` are the figures behind them, each a sentence with numbers. `recent`: the
+    newest cause of an earlier run that this decision knew of. It is an input of the run, as the logs are.
     """
 
     decision: Literal["none", "watch", "recommended", "unknown"]
     reasons: tuple[str, ...]
     evidence: tuple[str, ...] = ()
+    recent: RetrainingCause | None = None
 
 
 @dataclass(frozen=True)

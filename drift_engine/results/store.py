@@ -18,6 +18,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -135,6 +136,15 @@ class ResultStore:
         ]
         return sorted(found, key=lambda run: (run.run_id, run.model_name, run.model_version), reverse=True)
 
+    def run_ids(self, name: str, version: str, after: str = "") -> list[str]:
+        """The complete runs of one model version whose id sorts after a text, oldest first. Raises OSError."""
+        home = self.folder(name, version)
+        if not home.is_dir():
+            return []
+        # Names first: with runs of months in the folder, a look into each of them takes seconds.
+        newer = sorted(path.name for path in home.iterdir() if path.name > after)
+        return [run_id for run_id in newer if (home / run_id / "result.json").is_file()]
+
     def _usable(self, result: Result, now: float) -> Latest | None:
         """The pointer that stands; None where there is none, or none to go by: the log says what becomes of it."""
         path = self.folder(result.model_name, result.model_version) / "latest.json"
@@ -167,6 +177,15 @@ class ResultStore:
         # What the exporter could not read is no run to point at.
         newest = next((head for head in heads if _is_readable(home / head.run_id / "result.json")), None)
         return None if newest is None else _pointer_to(newest, heads)
+
+
+def run_time(seconds: float) -> str:
+    """What the id of a run begins with that started then, in seconds since the epoch.
+
+    >>> run_time(1795176000.5)
+    '20261120T120000.500000Z'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
 def encode_result(result: Result) -> bytes:

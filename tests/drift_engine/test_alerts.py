@@ -1,11 +1,12 @@
-"""Alerts and the retraining decision follow from findings by plain rules."""
+"""Alerts follow from findings by plain rules."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from drift_engine.alerts import decide_retraining, raise_alerts
+from drift_engine.alerts import estimated_drop, raise_alerts
+from drift_engine.results.quality import Estimate, Trend
 from drift_engine.results.schema import Alert, ConceptDrift, DataDrift, Performance, PredictionDrift, Severity
 from gateway.registry import Metric
 from tests.results import data_drift, finding
@@ -36,12 +37,9 @@ def concept(severity: Severity, drop: float) -> ConceptDrift:
 
 
 def test_no_drift_raises_nothing() -> None:
-    """And the decision is none, with quality unknown said so."""
+    """Whether or not quality is known."""
     assert alerts() == ()
-    decision = decide_retraining(data_drift(), NO_ANSWERS, UNKNOWN, ())
-    assert decision.decision == "none"
-    assert "quality is unknown" in decision.reasons[0]
-    assert decide_retraining(data_drift(), NO_ANSWERS, HEALTHY, ()).decision == "none"
+    assert alerts(concept=HEALTHY) == ()
 
 
 def test_the_share_of_drifted_columns_is_graded() -> None:
@@ -63,24 +61,6 @@ def test_an_absolute_line_counts_only_where_the_baseline_clears_it() -> None:
     assert alerts(performance=accuracy(0.82, 0.86)) == ()
     weak = dataclasses.replace(accuracy(0.6, 0.65), baseline=(Metric("accuracy", 0.7, None, None),))
     assert alerts(performance=weak) == ()
-
-
-def test_retraining_is_recommended_on_a_critical_alert_or_a_tenth_lost() -> None:
-    """Lesser alerts are watched."""
-    for drift, decision in (
-        (concept("critical", 8.0), "recommended"),
-        (concept("warning", 12.0), "recommended"),
-        (concept("warning", 7.0), "watch"),
-    ):
-        raised = alerts(concept=drift)
-        assert decide_retraining(data_drift(), NO_ANSWERS, drift, raised).decision == decision
-
-
-def test_nothing_known_is_unknown() -> None:
-    """Not "none"."""
-    nothing = dataclasses.replace(data_drift(), detected=None)
-    answers = PredictionDrift(None, 0.002, ())
-    assert decide_retraining(nothing, answers, UNKNOWN, ()).decision == "unknown"
 
 
 def test_the_gravest_alert_comes_first() -> None:
@@ -122,3 +102,81 @@ def test_a_light_column_stays_a_notice_beside_a_heavy_one() -> None:
     """Each column is graded by its own weight."""
     raised = {alert.cause.partition(":")[0]: alert.severity for alert in alerts(many(weight=0.1))}
     assert (raised["c0"], raised["c1"]) == ("high", "notice")
+
+
+def test_every_alert_says_what_it_is_about() -> None:
+    """Its column, answer or figure, however its cause is worded; "" is the whole model."""
+    answers = PredictionDrift(True, 0.002, (finding("confidence", 0.3),))
+    raised = raise_alerts(many(weight=0.5, score=0.2), answers, accuracy(0.70, 0.75), concept("critical", 20.0))
+    assert {(alert.name, alert.subject) for alert in raised} >= {
+        ("column_drift", "c0"),
+        ("column_drift", "c4"),
+        ("prediction_drift", "confidence"),
+        ("performance", "accuracy"),
+        ("concept_drift", ""),
+        ("drifted_columns", ""),
+        ("data_drift_score", ""),
+    }
+
+
+def estimate(value: float, half: float = 0.01, *, trusted: bool = True, name: str = "accuracy") -> Estimate:
+    """An estimated figure with its interval."""
+    figure = Metric(name, value, value - half, value + half)
+    return Estimate("cbpe", None, 3000, (figure,), trusted, "blind to concept drift", 0.0)
+
+
+def estimated(now: Estimate | None, name: str = "accuracy") -> list[Severity]:
+    """Grades of the alerts that an estimate raises beside a baseline of 0.9, known to a point."""
+    nothing = dataclasses.replace(NO_LABELS, baseline=(Metric(name, 0.9, 0.89, 0.91),))
+    raised = raise_alerts(data_drift(), NO_ANSWERS, nothing, UNKNOWN, now)
+    assert all(alert.name == "estimated_performance" and "%" in alert.cause for alert in raised)
+    return [alert.severity for alert in raised]
+
+
+def test_an_estimate_is_graded_below_what_labels_would_be() -> None:
+    """High where a realised drop were critical, a notice where it were a warning; nothing within chance."""
+    assert estimated(estimate(0.70)) == ["high"]
+    assert estimated(estimate(0.85)) == ["notice"]
+    assert estimated(estimate(0.86)) == []
+    assert estimated(estimate(0.85, half=0.06)) == []
+    assert estimated(estimate(0.95)) == []
+    assert estimated(None) == []
+
+
+def test_an_estimate_that_cannot_be_trusted_raises_nothing() -> None:
+    """However low it is; nor does one without a baseline to compare with."""
+    assert estimated(estimate(0.2, trusted=False)) == []
+    assert estimated(estimate(0.2), name="recall") == []
+
+
+def test_an_estimated_error_that_rises_is_a_drop() -> None:
+    """Of regression the mean absolute error is compared."""
+    assert estimated(estimate(1.2, name="mae"), name="mae") == ["high"]
+    assert estimated(estimate(0.5, name="mae"), name="mae") == []
+
+
+def test_the_drop_of_an_estimate_counts_the_uncertainty_of_both() -> None:
+    """By the square root of the sum of squares of the two half widths, in percent of the baseline."""
+    drop, lower = estimated_drop(Metric("accuracy", 0.9, 0.87, 0.93), Metric("accuracy", 0.8, 0.76, 0.84))
+    assert abs(drop - 100 * 0.1 / 0.9) < 1e-9
+    assert abs(lower - 100 * 0.05 / 0.9) < 1e-9
+    exact, same = estimated_drop(Metric("mae", 1.0, None, None), Metric("mae", 1.5, None, None))
+    assert exact == same == 50.0
+
+
+def test_a_declining_trend_is_a_warning() -> None:
+    """Only where it is known to decline."""
+
+    def raised(declining: bool | None) -> list[tuple[str, Severity]]:
+        trend = Trend("accuracy", 0.8, None, None, 0.9, -0.1, 0.001, 900, 900, 4, declining, "declined for 4 days")
+        return [(alert.name, alert.severity) for alert in alerts(concept=dataclasses.replace(HEALTHY, trend=trend))]
+
+    assert raised(True) == [("performance_trend", "warning")]
+    assert raised(False) == raised(None) == []
+
+
+def test_an_estimated_drop_makes_drift_of_inputs_matter() -> None:
+    """It is one of the signs of harm that a person is called for."""
+    nothing = dataclasses.replace(NO_LABELS, baseline=(Metric("accuracy", 0.9, 0.89, 0.91),))
+    raised = raise_alerts(many(), NO_ANSWERS, nothing, UNKNOWN, estimate(0.70))
+    assert {alert.severity for alert in raised if alert.name == "column_drift"} == {"high"}

@@ -20,6 +20,7 @@ import pytest
 
 import scheduler
 from drift_engine import run_requests
+from drift_engine.action_settings import RetrainingSettings
 from gateway import heartbeat
 from gateway.clock import utc_text
 from gateway.log.settings import LogSettings
@@ -343,6 +344,13 @@ def test_retention_has_a_job_only_where_the_operator_set_a_limit() -> None:
     ]
     limits = LogSettings(seal_interval_seconds=5.0, retention_bytes=10**9, reports_days=30)
     assert [job.name for job in scheduler.jobs(settings, limits)] == ["seal", "expire", "expire reports", "drift"]
+
+
+def test_acting_has_a_job_only_where_it_is_set_what_to_do() -> None:
+    """After the drift run, whose decision it acts on."""
+    found = scheduler.jobs(SchedulerSettings(), LogSettings(), RetrainingSettings(command=("true",)))
+    assert [job.name for job in found] == ["seal", "drift", "act"]
+    assert found[-1].command[1:4] == ("-m", "drift_engine", "act")
 
 
 def test_the_jobs_of_an_installation_run(tmp_path: Path) -> None:
