@@ -17,6 +17,8 @@ from exporter.sources import ModelState, Sources
 from exporter.versions import versions_of
 
 STATISTICS_DAYS_DEFAULT = 7
+#: Of what was done so many, the newest first.
+ACTIONS_MAX = 20
 
 
 def add_api(app: Flask, sources: Sources, links: Links, clock: Callable[[], float]) -> None:
@@ -150,7 +152,7 @@ def _drift_part(model: ModelState) -> dict[str, Any]:
 
 
 def _concept_part(model: ModelState) -> dict[str, Any]:
-    return _of_result(model, "concept_drift")
+    return _of_result(model, "concept_drift", "diagnosis")
 
 
 def _baseline_part(model: ModelState) -> dict[str, Any]:
@@ -176,7 +178,11 @@ def _incident_part(model: ModelState, incident: Incident, links: Links) -> dict[
 
 
 def _retraining_part(model: ModelState, sources: Sources, links: Links) -> dict[str, Any]:
-    return _of_result(model, "retraining") | {"versions": versions_of(model.model_name, sources, links)}
+    newest_first = sources.actions(model.model_name, model.model_version)[::-1]
+    return _of_result(model, "retraining") | {
+        "actions": newest_first[:ACTIONS_MAX],
+        "versions": versions_of(model.model_name, sources, links),
+    }
 
 
 def _history_day(record: DayRecord) -> dict[str, Any]:

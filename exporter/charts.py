@@ -278,17 +278,18 @@ def timeline(
     about: str,
     days: Sequence[str],
     stretches: Sequence[Stretch],
+    keys: tuple[Key, ...],
     table: tuple[tuple[str, ...], ...],
 ) -> Chart | None:
     """One row per stretch, in the order given; None without any."""
     if not stretches:
         return None
-    left, row = 150.0, 20.0
+    left, row = 165.0, 22.0
     width = (WIDTH - left - RIGHT) / len(days)
     ticks, bars = [], []
     for number, stretch in enumerate(stretches):
         top = TOP + number * row
-        ticks.append(Tick(top + row / 2, shortened(stretch.text, 22)))
+        ticks.append(Tick(top + row / 2, shortened(stretch.text, 19)))
         start = min(max(stretch.start, 0.0), float(len(days)))
         end = min(max(stretch.end, start), float(len(days)))
         # Not thinner than a line: something that lasted minutes is still to be seen.
@@ -306,7 +307,7 @@ def timeline(
         bars=tuple(bars),
         lines=(),
         rules=(),
-        keys=(),
+        keys=keys,
         table=table,
     )
 

@@ -22,8 +22,10 @@ class Trouble:
 
 
 def incident_text(incident: Incident) -> str:
-    """What an incident is of, e.g. "column drift: amount"."""
+    """What an incident is of, e.g. "data drift: amount"."""
     words = incident.alert.replace("_", " ")
+    if len(incident.subjects) > 1:
+        return f"{words}: {len(incident.subjects)} columns"
     return f"{words}: {incident.subject}" if incident.subject else words
 
 

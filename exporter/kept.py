@@ -1,4 +1,4 @@
-"""The kept history and the incidents, as last read: each file is parsed once per state.
+"""The kept history, the incidents and what was done about them, as last read: each file is parsed once per state.
 
 A file that cannot be read is reported and its last good answer given. One that is gone is forgotten: days expire,
 and incidents are a cache that may be made again.
@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from drift_engine.results.actions import Action, ActionLog, ActionLogError
 from drift_engine.results.days import DayError, DayRecord, DayStore
 from drift_engine.results.incidents import IncidentError, Incidents, IncidentStore
 from exporter.marks import Mark, mark
@@ -18,7 +19,7 @@ from gateway.clock import parse_utc
 from gateway.registry import RegistryError
 
 T = TypeVar("T")
-KeptSource = Literal["history", "incidents"]
+KeptSource = Literal["history", "incidents", "actions"]
 #: A latency of more buckets than this is no latency: they end above 10**15 ms.
 _BUCKETS_MAX = 2000
 #: Called with the source and the reason whenever a file cannot be read.
@@ -32,8 +33,10 @@ class Kept:
         self._failed = failed
         self._day_store = DayStore(reports)
         self._incident_store = IncidentStore(reports)
+        self._action_log = ActionLog(reports)
         self._days: dict[Path, tuple[Mark, DayRecord]] = {}
         self._incidents: dict[Path, tuple[Mark, Incidents]] = {}
+        self._actions: dict[Path, tuple[Mark, tuple[Action, ...]]] = {}
 
     def days(self, name: str, version: str, since: str, until: str) -> tuple[DayRecord, ...]:
         """The records of the UTC days since <= day <= until, oldest first."""
@@ -58,6 +61,17 @@ class Kept:
             lambda: self._incident_store.read(name, version),
             lambda found: _check_incidents(found, name, version),
         )
+
+    def actions(self, name: str, version: str) -> tuple[Action, ...]:
+        """What was done when retraining was recommended, oldest first; empty where nothing was."""
+        try:
+            path = self._action_log.path(name, version)
+        except RegistryError:
+            return ()
+        found = self._read(
+            "actions", path, self._actions, lambda: self._action_log.read(name, version), lambda _anybodys: None
+        )
+        return found or ()
 
     def _listed(self, name: str, version: str) -> list[str]:
         try:
@@ -101,7 +115,7 @@ class Kept:
                 check(found)
         except FileNotFoundError:
             found = None
-        except (OSError, ValueError, DayError, IncidentError) as error:
+        except (OSError, ValueError, DayError, IncidentError, ActionLogError) as error:
             self._failed(source, f"{path}: {error}")
             return before[1] if before is not None else None
         if found is None:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 from drift_engine.results.days import DayRecord
 from drift_engine.results.incidents import Incident
+from drift_engine.results.schema import Severity
 from exporter.charts import (
     Chart,
     Course,
+    Key,
     Part,
     Point,
     Stretch,
@@ -29,6 +31,7 @@ from gateway.registry import Metric
 _CLASSES_MAX = 6
 _CLASS_LENGTH_MAX = 30
 _INCIDENTS_MAX = 12
+_GRADES: tuple[Severity, ...] = ("critical", "high", "warning")
 _CONFIDENCE_BINS = 20
 _DAY_SECONDS = 86_400.0
 
@@ -203,7 +206,8 @@ def incidents(span: Span, found: Sequence[Incident]) -> Chart | None:
     """When incidents lasted, those of the newest windows first."""
     first = parse_utc(f"{span.since}T00:00:00Z")
     stretches, rows = [], []
-    for incident in found[:_INCIDENTS_MAX]:
+    shown = found[:_INCIDENTS_MAX]
+    for incident in shown:
         end = parse_utc(incident.resolved_at) if incident.resolved_at else first + span.days * _DAY_SECONDS
         text = incident_text(incident)
         said = f"{text}: {incident.first_seen_at[:16]} to {(incident.resolved_at or 'now')[:16]}"
@@ -216,6 +220,7 @@ def incidents(span: Span, found: Sequence[Incident]) -> Chart | None:
         f"incidents by time, {span.since} to {span.until}",
         span.each(),
         stretches,
+        tuple(Key(f"grade-{grade}", grade) for grade in _GRADES if grade in {incident.worst for incident in shown}),
         (("Incident", "Worst", "First seen", "Resolved"), *rows),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from drift_engine.results.actions import Action
 from drift_engine.results.days import DayRecord
 from drift_engine.results.incidents import Incident
 from drift_engine.results.quality import Estimate, EstimateError, LabelCounts
@@ -21,6 +22,7 @@ from gateway.registry import Metric
 
 #: A larger confusion matrix is left to the JSON.
 _CONFUSION_CLASSES_MAX = 12
+_ACTIONS_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ModelPage:
     card: Card
     span: Span
     versions: Sequence[Version]
+    actions: Sequence[Action]
     totals: Statistics
     figures: tuple[Figure, ...]
     labels: LabelCounts | None
@@ -55,8 +58,10 @@ class ModelPage:
     charts: tuple[Chart, ...]
 
 
-def build(card: Card, span: Span, records: Sequence[DayRecord], versions: Sequence[Version]) -> ModelPage:
-    """The page of `card.model`. `records`: its kept days within `span`, oldest first."""
+def build(
+    card: Card, span: Span, records: Sequence[DayRecord], versions: Sequence[Version], actions: Sequence[Action]
+) -> ModelPage:
+    """The page of `card.model`. `records`: its kept days within `span`, oldest first, as are the `actions`."""
     model, result = card.model, card.result
     totals = add_up(records)
     kept = model.incidents
@@ -73,6 +78,7 @@ def build(card: Card, span: Span, records: Sequence[DayRecord], versions: Sequen
         card=card,
         span=span,
         versions=versions,
+        actions=actions[: -_ACTIONS_MAX - 1 : -1],
         totals=totals,
         figures=_figures(
             result.performance if result else None,
@@ -93,13 +99,15 @@ def build(card: Card, span: Span, records: Sequence[DayRecord], versions: Sequen
 
 
 def _followed(card: Card, records: Sequence[DayRecord]) -> str:
-    """The figure that quality is followed by: as the newest trend has it, else by the task."""
-    trend = card.result.concept_drift.trend if card.result else None
-    if trend is not None:
-        return trend.metric
-    names = {metric.name for record in records for metric in record.performance.metrics}
-    names |= {metric.name for metric in _baseline(card)}
-    return "mae" if "mae" in names and "accuracy" not in names else "accuracy"
+    """The figure that quality is followed by: as the newest run has it, else as the days or the baseline do."""
+    concept = card.result.concept_drift if card.result else None
+    if concept is not None and concept.trend is not None:
+        return concept.trend.metric
+    if concept is not None and concept.metric is not None:
+        return concept.metric
+    measured = [metric.name for record in records for metric in record.performance.metrics]
+    known = [*measured, *(metric.name for metric in _baseline(card))]
+    return next((name for name in known if name in ("accuracy", "mae")), "accuracy")
 
 
 def _baseline(card: Card) -> tuple[Metric, ...]:

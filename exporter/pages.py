@@ -35,10 +35,11 @@ def add_pages(
         parameters.check()
         state = asked.one_model(sources, name, version)
         records = sources.days(state.model_name, state.model_version, span.since, span.until)
+        actions = sources.actions(state.model_name, state.model_version)
         card = runs.card(state, now, settings.stale_after_seconds)
         return render_template(
             "model.html",
-            page=model_page.build(card, span, records, versions_of(name, sources, links)),
+            page=model_page.build(card, span, records, versions_of(name, sources, links), actions),
             links=links,
             failing=sources.failing(),
             spans=_SPANS,

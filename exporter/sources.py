@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drift_engine.results import Latest, Result, ResultStore
+from drift_engine.results.actions import Action
 from drift_engine.results.days import DayError, DayRecord, DayStore, Review
 from drift_engine.results.incidents import Incidents
 from drift_engine.results.store import ResultError
@@ -28,10 +29,10 @@ from gateway.settings import Paths
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-Source = Literal["result", "history", "incidents", "registry", "gateway_metrics", "log", "disk"]
+Source = Literal["result", "history", "incidents", "actions", "registry", "gateway_metrics", "log", "disk"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 #: Those that `Sources.models` reads.
-MODEL_SOURCES: tuple[Source, ...] = ("registry", "result", "history", "incidents")
+MODEL_SOURCES: tuple[Source, ...] = ("registry", "result", "history", "incidents", "actions")
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,11 @@ class Sources:
         """The kept history of the UTC days since <= day <= until, oldest first."""
         with self._lock:
             return self._kept.days(name, version, since, until)
+
+    def actions(self, name: str, version: str) -> tuple[Action, ...]:
+        """What was done when retraining was recommended, oldest first; empty where nothing was."""
+        with self._lock:
+            return self._kept.actions(name, version)
 
     def review(self, name: str, version: str, day: str) -> Review | None:
         """The rows of least confidence of one day; None where there are none, or they cannot be read.

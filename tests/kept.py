@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from drift_engine.results.actions import Begun, Ended
 from drift_engine.results.days import CONFIDENCE_BINS, DayRecord, DayStore, Losses, Review, ReviewRow
 from drift_engine.results.incidents import Event, Incident, Incidents, IncidentStore
 from drift_engine.results.quality import Confusion, Estimate, EstimateError, LabelCounts, Quantiles, Trend
@@ -187,6 +188,13 @@ def incidents(*found: Incident, **changes: Any) -> Incidents:
         "opened_total": len(found),
     }
     return Incidents(**values | changes)
+
+
+def action(incident_id: str = "performance-1", **changes: Any) -> tuple[Begun, Ended]:
+    """A command that failed, as it began and as it ended."""
+    begun = Begun(utc_text(NOON), "command", incident_id, "make", "a-run", ("accuracy fell",))
+    ended: dict[str, Any] = {"outcome": "failed", "code": 2, "detail": "exit code 2", "output": "no rows"}
+    return begun, Ended(at=utc_text(NOON + 60), kind="command", incident=incident_id, **ended | changes)
 
 
 def keep_days(reports: Path, *records: DayRecord) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from drift_engine.results import Result
+from drift_engine.results.actions import ActionLog
 from drift_engine.results.schema import Alert, ConceptDrift, Performance, Retraining
 from tests import kept, results
 from tests.exporter.site import Site
@@ -131,6 +132,7 @@ def test_retraining_tells_reasons_evidence_and_candidates(site: Site) -> None:
     (fraud,) = get(site, "/api/retraining/status")["models"]
     assert fraud["retraining"]["decision"] == "recommended"
     assert fraud["retraining"]["evidence"] == ["800 labelled rows to retrain on"]
+    assert fraud["actions"] == []
     versions = {version["version"]: version for version in fraud["versions"]}
     assert (versions["1"]["role"], versions["1"]["model_report"]) == ("serving", None)
     assert (versions["2"]["role"], versions["2"]["model_report"]) == ("", "/reports/fraud/2/model_report.html")
@@ -139,6 +141,24 @@ def test_retraining_tells_reasons_evidence_and_candidates(site: Site) -> None:
     assert "sandbox" in served.headers["Content-Security-Policy"]
     assert b"replayed" in site.client().get(versions["2"]["replay"], buffered=True).data
     assert versions["1"]["replay"] is None
+
+
+def test_what_was_done_about_it_is_told_newest_first(site: Site) -> None:
+    """One whose end nobody knows has none; a damaged file is counted and hides nothing that was read before."""
+    site.commit(rich())
+    log = ActionLog(site.paths.reports)
+    for line in (*kept.action(), kept.action("performance-2")[0]):
+        log.append("fraud", "1", line)
+    client = site.client()
+    newer, older = client.get("/api/retraining/status").get_json()["models"][0]["actions"]
+    assert (newer["begun"]["incident"], newer["ended"]) == ("performance-2", None)
+    assert (older["ended"]["outcome"], older["ended"]["code"], older["ended"]["output"]) == ("failed", 2, "no rows")
+    shown = client.get("/models/fraud").text
+    assert "not known: under way, or it died" in shown
+    assert "failed (2): exit code 2." in shown
+    log.path("fraud", "1").write_bytes(b"{}\n")
+    assert len(client.get("/api/retraining/status").get_json()["models"][0]["actions"]) == 2
+    assert 'sentinel_exporter_errors_total{source="actions"} 1.0' in client.get("/metrics").text
 
 
 def test_statistics_add_up_days(site: Site) -> None:
