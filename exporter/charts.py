@@ -289,7 +289,7 @@ def timeline(
     ticks, bars = [], []
     for number, stretch in enumerate(stretches):
         top = TOP + number * row
-        ticks.append(Tick(top + row / 2, shortened(stretch.text, 19)))
+        ticks.append(Tick(top + row / 2, shortened(stretch.text, 21)))
         start = min(max(stretch.start, 0.0), float(len(days)))
         end = min(max(stretch.end, start), float(len(days)))
         # Not thinner than a line: something that lasted minutes is still to be seen.

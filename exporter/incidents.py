@@ -25,7 +25,7 @@ def incident_text(incident: Incident) -> str:
     """What an incident is of, e.g. "data drift: amount"."""
     words = incident.alert.replace("_", " ")
     if len(incident.subjects) > 1:
-        return f"{words}: {len(incident.subjects)} columns"
+        return f"{words}: {len(incident.subjects)} {'answers' if incident.alert == 'prediction_drift' else 'columns'}"
     return f"{words}: {incident.subject}" if incident.subject else words
 
 
