@@ -48,6 +48,7 @@ class ModelPage:
     totals: Statistics
     figures: tuple[Figure, ...]
     labels: LabelCounts | None
+    orphaned: int | None
     confusion: tuple[tuple[str, ...], ...]
     open: tuple[Incident, ...]
     resolved: tuple[Incident, ...]
@@ -87,6 +88,7 @@ def build(
             _baseline(card),
         ),
         labels=result.labels if result else None,
+        orphaned=_orphaned(card),
         confusion=_confusion(result.performance if result else None),
         open=tuple(incident for incident in found if incident.state == "open"),
         resolved=tuple(incident for incident in found if incident.state == "resolved"),
@@ -108,6 +110,14 @@ def _followed(card: Card, records: Sequence[DayRecord]) -> str:
     measured = [metric.name for record in records for metric in record.performance.metrics]
     known = [*measured, *(metric.name for metric in _baseline(card))]
     return next((name for name in known if name in ("accuracy", "mae")), "accuracy")
+
+
+def _orphaned(card: Card) -> int | None:
+    """Labels of no prediction of any version: the kept history counts them, on its newest day."""
+    newest, result = card.model.newest_day, card.result
+    if newest is not None and newest.labels.orphaned is not None:
+        return newest.labels.orphaned
+    return result.labels.orphaned if result is not None and result.labels is not None else None
 
 
 def _baseline(card: Card) -> tuple[Metric, ...]:

@@ -27,6 +27,7 @@ PERFORMANCE = {
     "r2": ("model_r2_score", "Coefficient of determination on the labelled rows"),
     "bias": ("model_bias", "Mean of prediction minus label on the labelled rows"),
 }
+_ORPHANED = "Labels received that name no prediction of any version of the model"
 #: An incident is no notice, and every grade goes back to 0.
 _INCIDENT_SEVERITIES: tuple[Severity, ...] = ("warning", "high", "critical")
 
@@ -61,13 +62,14 @@ def quality_gauges(gauges: Gauges, labels: dict[str, str], result: Result) -> No
 
 
 def history_gauges(gauges: Gauges, labels: dict[str, str], newest: DayRecord) -> None:
-    """How old the kept history is."""
+    """How old the kept history is, and what only it knows: which labels name no prediction at all."""
     gauges.add(
         "model_history_scored_timestamp_seconds",
         "When the newest day of the kept history was last scored",
         labels,
         parse_utc(newest.scored_at),
     )
+    gauges.add("model_labels_orphaned", _ORPHANED, labels, newest.labels.orphaned)
 
 
 def incident_gauges(gauges: Gauges, labels: dict[str, str], incidents: Incidents) -> None:
@@ -93,7 +95,7 @@ def _labels(gauges: Gauges, labels: dict[str, str], counts: LabelCounts) -> None
         ("repeated", "Label lines that said again what was known", counts.repeated),
         ("corrected", "Predictions whose label a later line changed", counts.corrected),
         ("elsewhere", "Labels received in the window for none of these predictions", counts.elsewhere),
-        ("orphaned", "Labels received in the window for no prediction of any version", counts.orphaned),
+        ("orphaned", _ORPHANED, counts.orphaned),
     ):
         gauges.add(f"model_labels_{name}", about, labels, value)
     if counts.delay_seconds is not None:

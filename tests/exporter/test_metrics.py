@@ -130,6 +130,8 @@ def test_incidents_and_history_have_their_gauges(site: Site) -> None:
     assert scrape.get("model_incidents_open", severity="high") == 1
     assert scrape.get("model_incidents_open", severity="warning") == 0
     assert scrape.get("model_history_scored_timestamp_seconds") == NOON - 600
+    # The run did not look; the history did.
+    assert scrape.get("model_labels_orphaned") == 1
     kept.keep_incidents(site.paths.reports, kept.incidents(kept.resolved()))
     assert Scrape(sources).get("model_incidents_open", severity="high") == 0
 
