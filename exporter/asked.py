@@ -48,7 +48,7 @@ def review(parameters: Parameters, now: float) -> ReviewAsked:
 
 
 def models(sources: Sources, name: str | None, version: str | None) -> list[ModelState]:
-    """Every version that serves or has a result, or those that are asked for. Raises Refused (404): there is none."""
+    """Every version that is known, or those that are asked for. Raises Refused (404): there is none."""
     found = [
         model
         for model in sources.models()

@@ -17,6 +17,7 @@ from drift_engine.results.incidents import IncidentError, Incidents, IncidentSto
 from exporter.marks import Mark, mark
 from gateway.clock import parse_utc
 from gateway.registry import RegistryError
+from gateway.registry.card import NAME_PATTERN, VERSION_PATTERN
 
 T = TypeVar("T")
 KeptSource = Literal["history", "incidents", "actions"]
@@ -37,6 +38,11 @@ class Kept:
         self._days: dict[Path, tuple[Mark, DayRecord]] = {}
         self._incidents: dict[Path, tuple[Mark, Incidents]] = {}
         self._actions: dict[Path, tuple[Mark, tuple[Action, ...]]] = {}
+
+    def models(self) -> set[tuple[str, str]]:
+        """(name, version) of those that have a folder of days."""
+        found = {(path.parent.parent.name, path.parent.name) for path in self._day_store.reports.glob("*/*/days")}
+        return {pair for pair in found if NAME_PATTERN.fullmatch(pair[0]) and VERSION_PATTERN.fullmatch(pair[1])}
 
     def days(self, name: str, version: str, since: str, until: str) -> tuple[DayRecord, ...]:
         """The records of the UTC days since <= day <= until, oldest first."""

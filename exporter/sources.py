@@ -93,12 +93,12 @@ class Sources:
         self._log: LogState | None = None
 
     def models(self) -> list[ModelState]:
-        """Every version that serves or has a result, by name and version."""
+        """Every version that serves, has a result or a kept history, by name and version."""
         with self._lock:
             for source in MODEL_SOURCES:
                 self._recovered(source)
             serving = self._read_serving()
-            pairs = set(serving.versions.items()) | self._with_results()
+            pairs = set(serving.versions.items()) | self._with_results() | self._kept.models()
             return [self._model(name, version, serving) for name, version in sorted(pairs)]
 
     def serving(self) -> Serving:

@@ -277,6 +277,16 @@ def test_days_that_expired_are_forgotten(site: Site) -> None:
     assert client.get("/health").get_json()["failing"] == {}
 
 
+def test_a_version_that_has_only_days_is_shown(site: Site) -> None:
+    """Kept history outlives results, and may come before the first of them."""
+    kept.keep_days(site.paths.reports, kept.day(1))
+    found = get(site, "/api/predictions/stats?model=fraud")["models"][0]
+    assert (found["serving"], found["statistics"]["predictions"]) == (False, 1000)
+    assert site.client().get("/models/fraud").status_code == 200
+    (site.paths.reports / ".hidden" / "1" / "days").mkdir(parents=True)
+    assert len(get(site, "/api/predictions/stats")["models"]) == 1
+
+
 def test_an_unchanged_day_is_not_read_again(site: Site) -> None:
     """Ninety days are parsed once."""
     site.commit(results.result())

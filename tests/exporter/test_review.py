@@ -56,6 +56,14 @@ def test_rows_are_filtered_and_sorted(reviewed: Site, query: str, first: float) 
     assert rows[0]["confidence"] == pytest.approx(first)
 
 
+def test_a_model_without_probabilities_has_no_confidence_to_go_by(site: Site) -> None:
+    """A regression model, or a classifier that only says a class: the page says why there is nothing."""
+    site.serve(house="1")
+    path = site.paths.models / "house" / "1" / "model.json"
+    path.write_bytes(path.read_bytes().replace(b'"has_probabilities": true', b'"has_probabilities": false'))
+    assert "no confidence to go by" in site.client().get("/review?model=house").text
+
+
 def test_nothing_kept_is_an_empty_list(site: Site) -> None:
     """A model whose days nobody kept yet has no rows; it is no error."""
     site.commit(results.result())
