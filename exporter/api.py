@@ -167,7 +167,7 @@ def _alerts_part(model: ModelState, links: Links) -> dict[str, Any]:
     states: dict[str, list[dict[str, Any]]] = {"open": [], "resolved": []}
     for incident in kept.incidents if kept else ():
         states[incident.state].append(_incident_part(model, incident, links))
-    return _of_result(model, "alerts") | {"as_of": kept.last_window_end if kept else None} | states
+    return _of_result(model, "alerts") | {"as_of": (kept.last_window_end or None) if kept else None} | states
 
 
 def _incident_part(model: ModelState, incident: Incident, links: Links) -> dict[str, Any]:

@@ -15,6 +15,7 @@ WIDTH, HEIGHT = 460.0, 220.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 10.0, 26.0
 _TICKS_MAX = 5
 _DAY_LABELS_MAX = 5
+_VALUE_MAX = 1e15
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,11 @@ def line_chart(
     table: tuple[tuple[str, ...], ...],
 ) -> Chart | None:
     """Lines over days, with a `level` line where there is one (value, legend); None without any point."""
+    courses = [_drawable(course) for course in courses]
     points = [point for course in courses for point in course.points]
     if not points:
         return None
+    level = level if level is not None and abs(level[0]) <= _VALUE_MAX else None
     values = [value for point in points for value in (point.value, point.lower, point.upper) if value is not None]
     values += [level[0]] if level else []
     scale = Scale(min(values), max(values))
@@ -331,6 +334,16 @@ def short_number(value: float) -> str:
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):.4g}{letter}"
     return f"{value:.6g}"
+
+
+def _drawable(course: Course) -> Course:
+    """Without figures beyond any scale: those of a broken file, or of an error that overflowed."""
+    points = tuple(
+        point
+        for point in course.points
+        if all(abs(value) <= _VALUE_MAX for value in (point.value, point.lower or 0.0, point.upper or 0.0))
+    )
+    return Course(course.style, course.text, points)
 
 
 def _line(course: Course, scale: Scale, places: int) -> Line:

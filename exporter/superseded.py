@@ -44,6 +44,6 @@ class Superseded:
                 # The table says that it cannot be read; it may be whole the next time.
                 return None
             # A name that is no single part of a path names no run.
-            names_a_run = head.supersedes is not None and Path(head.supersedes).name == head.supersedes
-            self._heads[place.folder] = head.supersedes if names_a_run else None
+            named = head.supersedes or None
+            self._heads[place.folder] = named if named is None or Path(named).name == named else None
         return self._heads[place.folder]

@@ -242,6 +242,9 @@ def test_a_superseded_run_is_marked(site: Site) -> None:
         site.commit(run)
     again = dataclasses.replace(runs[0], run_id="20261121T000000.000000Z-00ffff", supersedes=runs[0].run_id)
     site.commit(again)
+    # A name that is none, or leads elsewhere, marks nothing and breaks nothing.
+    for number, name in enumerate(("", "../..", "x/y")):
+        site.commit(later(results.result(supersedes=name), 300 * number, 100 + number))
     assert "scored again" in page(site)
     assert "superseded" not in page(site)
     second = site.client().get("/?page=2").text

@@ -213,6 +213,15 @@ def test_any_figures_lie_within_their_drawing(values: list[float]) -> None:
     assert len({tick.text for tick in chart.y_ticks}) == len(chart.y_ticks) >= 2
 
 
+def test_a_figure_beyond_any_scale_is_left_out() -> None:
+    """One error that overflowed must not cost the page."""
+    points = tuple(Point(i, value, -value, value, "") for i, value in enumerate((1e308, 0.9)))
+    days = ["2026-11-01", "2026-11-02"]
+    chart = line_chart("a", "A", "a", days, (Course("realised", "a", points),), (1e308, "level"), (("Day",),))
+    assert chart is not None
+    assert len(chart.lines[0].dots) == 1
+
+
 def test_a_line_stops_where_a_day_is_missing() -> None:
     """No line is drawn over days of which nothing is known."""
     days = [f"2026-11-{i + 1:02}" for i in range(5)]
