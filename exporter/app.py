@@ -1,22 +1,25 @@
-"""The exporter's Flask application: metrics, report library, reports, JSON API, run requests."""
+"""The exporter's Flask application: metrics, report library, pages, reports, JSON API, run requests."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import BinaryIO
 
-import msgspec
 from flask import Flask, Response, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import wrap_file
 
 from drift_engine import run_requests
-from exporter import library, problems, report_files, run_now
+from exporter import charts, library, problems, report_files, run_now, words
+from exporter.api import add_api, json_response
 from exporter.collector import exposition
+from exporter.incidents import incident_text, troubles
+from exporter.links import Links
+from exporter.pages import PAGES, add_pages
 from exporter.settings import ExporterSettings
-from exporter.sources import ModelState, Sources
+from exporter.sources import Sources
 from gateway.settings import Paths
 from gateway.tokens import Tokens
 
@@ -42,18 +45,37 @@ def create_app(paths: Paths, settings: ExporterSettings, clock: Callable[[], flo
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = run_now.BODY_BYTES_MAX
-    app.jinja_env.filters["moment"] = library.moment_text
-    app.jinja_env.globals["report_url"] = _report_url
+    _add_words(app)
     sources = Sources(paths)
+    runs = library.Library(sources.store)
+    links = Links(sources.store)
     tokens = Tokens(settings.tokens_file) if settings.tokens_file is not None else None
     _add_guard(app, tokens)
     _add_metrics(app, sources)
-    _add_library(app, sources, settings, paths, clock)
+    _add_library(app, sources, runs, settings, paths, clock)
+    add_pages(app, sources, runs, links, settings, clock)
     _add_reports(app, paths)
-    _add_api(app, sources)
+    add_api(app, sources, links, clock)
     _add_run_now(app, sources, paths, clock, has_tokens=tokens is not None)
     _add_edges(app)
     return app
+
+
+def _add_words(app: Flask) -> None:
+    """What the templates say figures and moments with."""
+    app.jinja_env.globals["report_url"] = _report_url
+    app.jinja_env.globals["drawing"] = charts
+    said: dict[str, Callable[..., str]] = {
+        "moment": words.moment_text,
+        "share": words.share_text,
+        "value": words.value_text,
+        "milliseconds": words.milliseconds_text,
+        "seconds": words.seconds_text,
+        "sentence": words.sentence,
+        "time": words.time_text,
+        "incident": incident_text,
+    }
+    app.jinja_env.filters.update(said)
 
 
 def _add_guard(app: Flask, tokens: Tokens | None) -> None:
@@ -79,14 +101,17 @@ def _add_metrics(app: Flask, sources: Sources) -> None:
         sources.gateway_families()
         sources.log()
         failing = sources.failing()
-        return _json({"status": "degraded" if failing else "ok", "failing": failing})
+        return json_response({"status": "degraded" if failing else "ok", "failing": failing})
 
 
 def _add_library(
-    app: Flask, sources: Sources, settings: ExporterSettings, paths: Paths, clock: Callable[[], float]
+    app: Flask,
+    sources: Sources,
+    runs: library.Library,
+    settings: ExporterSettings,
+    paths: Paths,
+    clock: Callable[[], float],
 ) -> None:
-    runs = library.Library(sources.store)
-
     @app.get("/")
     def index() -> str:
         now = clock()
@@ -102,6 +127,7 @@ def _add_library(
         return render_template(
             "library.html",
             cards=sorted(shown, key=library.urgency),
+            troubles=troubles(card.model for card in shown),
             page=runs.page(model_name, request.args.get("page", 1, type=int)),
             model_name=model_name,
             model_names=sorted({model.model_name for model in models}),
@@ -113,41 +139,31 @@ def _add_library(
 
 
 def _add_reports(app: Flask, paths: Paths) -> None:
-    @app.get("/reports/<name>/<version>/<run_id>/<file>")
-    def report(name: str, version: str, run_id: str, file: str) -> Response:
-        stream = report_files.open_report(paths.reports, name, version, run_id, file)
+    def served(stream: BinaryIO | None, content_type: str) -> Response:
         if stream is None:
             return _error_page(HTTPStatus.NOT_FOUND, "There is no such report. Old ones are thinned out.")
         body = wrap_file(request.environ, stream)
-        response = Response(body, content_type=report_files.SERVED[file], direct_passthrough=True)
+        response = Response(body, content_type=content_type, direct_passthrough=True)
         response.content_length = os.fstat(stream.fileno()).st_size
         response.headers["Content-Security-Policy"] = REPORT_POLICY
         # A run never changes once it is there, but retention may remove it.
         response.headers["Cache-Control"] = "private, max-age=3600"
         return response
 
+    @app.get("/reports/<name>/<version>/<run_id>/<file>")
+    def report(name: str, version: str, run_id: str, file: str) -> Response:
+        stream = report_files.open_report(paths.reports, name, version, run_id, file)
+        return served(stream, report_files.SERVED.get(file, ""))
 
-def _add_api(app: Flask, sources: Sources) -> None:
-    def latest(part: Callable[[ModelState], dict[str, Any]]) -> Response:
-        wanted = request.args.get("model")
-        return _json(
-            {
-                "models": [
-                    {"model_name": model.model_name, "model_version": model.model_version, "serving": model.serving}
-                    | part(model)
-                    for model in sources.models()
-                    if wanted in (None, model.model_name)
-                ]
-            }
-        )
+    @app.get("/reports/<name>/<version>/<file>")
+    def model_report(name: str, version: str, file: str) -> Response:
+        stream = report_files.open_model_report(paths.reports, name, version, file)
+        return served(stream, report_files.MODEL_SERVED.get(file, ""))
 
-    @app.get("/api/metrics/latest")
-    def metrics_latest() -> Response:
-        return latest(_performance_part)
-
-    @app.get("/api/drift/data")
-    def drift_data() -> Response:
-        return latest(_drift_part)
+    @app.get("/reports/<name>/<version>/replays/<replay_id>/<file>")
+    def replay(name: str, version: str, replay_id: str, file: str) -> Response:
+        stream = report_files.open_replay(paths.reports, name, version, replay_id, file)
+        return served(stream, report_files.REPLAY_SERVED.get(file, ""))
 
 
 def _add_run_now(app: Flask, sources: Sources, paths: Paths, clock: Callable[[], float], *, has_tokens: bool) -> None:
@@ -164,7 +180,7 @@ def _add_run_now(app: Flask, sources: Sources, paths: Paths, clock: Callable[[],
             raise problems.Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error)) from None
         except OSError as error:
             raise problems.Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"the request cannot be written: {error}") from None
-        return _json(
+        return json_response(
             {"status": "accepted", "model_name": written.model_name, "requested_at": written.requested_at}, 202
         )
 
@@ -172,7 +188,10 @@ def _add_run_now(app: Flask, sources: Sources, paths: Paths, clock: Callable[[],
 def _add_edges(app: Flask) -> None:
     @app.errorhandler(problems.Refused)
     def refused(error: problems.Refused) -> Response:
-        return problems.problem(error.status, error.detail)
+        # Who has no token learns nothing of what there is: one answer for every address.
+        if request.endpoint in PAGES and error.status is not HTTPStatus.UNAUTHORIZED:
+            return _error_page(error.status, words.sentence(error.detail), error.faults)
+        return problems.problem(error.status, error.detail, error.faults)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -199,35 +218,6 @@ def _report_url(model_name: str, model_version: str, run_id: str, file: str) -> 
     return url_for("report", name=model_name, version=model_version, run_id=run_id, file=file)
 
 
-def _performance_part(model: ModelState) -> dict[str, Any]:
-    if model.answer is None:
-        return {"run": None, "performance": None}
-    return {"run": _run_part(model), "performance": model.answer.result.performance}
-
-
-def _drift_part(model: ModelState) -> dict[str, Any]:
-    if model.answer is None:
-        return {"run": None, "data_drift": None, "prediction_drift": None}
-    result = model.answer.result
-    return {"run": _run_part(model), "data_drift": result.data_drift, "prediction_drift": result.prediction_drift}
-
-
-def _run_part(model: ModelState) -> dict[str, Any]:
-    assert model.answer is not None
-    result = model.answer.result
-    return {
-        "run_id": result.run_id,
-        "outcome": result.outcome,
-        "reason": result.reason,
-        "window": result.window,
-        "rows": result.rows,
-        "finished_at": result.finished_at,
-    }
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status=status, content_type="application/json")
-
-
-def _error_page(status: HTTPStatus, detail: str) -> Response:
-    return Response(render_template("error.html", status=status, detail=detail), status=status.value)
+def _error_page(status: HTTPStatus, detail: str, faults: tuple[problems.Fault, ...] = ()) -> Response:
+    page = render_template("error.html", status=status, detail=detail, faults=faults)
+    return Response(page, status=status.value)

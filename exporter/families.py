@@ -12,26 +12,10 @@ from prometheus_client.core import GaugeMetricFamily
 
 from drift_engine.results import Latest, Result
 from drift_engine.results.schema import DataDrift, DataQuality, Outcome, QualityKind, Severity
+from exporter.gauges import Gauges
+from exporter.quality_gauges import history_gauges, incident_gauges, performance_gauges, quality_gauges
 from exporter.sources import LogState, ModelState
 from gateway.log.outcomes import Outcome as LogCommand
-from gateway.registry import Metric
-
-MODEL = ("model_name", "model_version")
-FEATURE = (*MODEL, "feature")
-
-#: Name of a performance figure in results and cards -> the gauge that carries it.
-PERFORMANCE = {
-    "accuracy": ("model_accuracy", "Share of labelled rows predicted right"),
-    "precision": ("model_precision", "Precision on the labelled rows"),
-    "recall": ("model_recall", "Recall on the labelled rows"),
-    "f1_score": ("model_f1_score", "F1 score on the labelled rows"),
-    "roc_auc": ("model_roc_auc", "Area under the ROC curve on the labelled rows"),
-    "log_loss": ("model_log_loss", "Mean negative log-likelihood of the labels"),
-    "brier": ("model_brier_score", "Brier score of the probabilities"),
-    "mae": ("model_mean_absolute_error", "Mean absolute error on the labelled rows"),
-    "rmse": ("model_root_mean_squared_error", "Root mean squared error on the labelled rows"),
-    "r2": ("model_r2_score", "Coefficient of determination on the labelled rows"),
-}
 
 #: Names of the drift engine's alerts. Fixed, so that an alert that is over goes back to 0 instead of away.
 ALERTS = (
@@ -41,29 +25,10 @@ ALERTS = (
     "prediction_drift",
     "performance",
     "concept_drift",
+    "estimated_performance",
+    "performance_trend",
 )
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-
-
-class Gauges:
-    """Gauge families under construction; the first value of a series counts, and None is no value."""
-
-    def __init__(self) -> None:
-        self._families: dict[str, GaugeMetricFamily] = {}
-        self._seen: set[tuple[str, tuple[str, ...]]] = set()
-
-    def add(self, name: str, about: str, labels: dict[str, str], value: float | bool | None) -> None:
-        """Add one sample. A repeated series is left out: two values of one series would spoil the scrape."""
-        key = (name, tuple(labels.values()))
-        if value is None or key in self._seen:
-            return
-        self._seen.add(key)
-        family = self._families.setdefault(name, GaugeMetricFamily(name, about, labels=list(labels)))
-        family.add_metric(list(labels.values()), float(value))
-
-    def families(self) -> list[GaugeMetricFamily]:
-        """All families, sorted by name."""
-        return [self._families[name] for name in sorted(self._families)]
 
 
 def model_gauges(models: Iterable[ModelState]) -> list[GaugeMetricFamily]:
@@ -73,10 +38,15 @@ def model_gauges(models: Iterable[ModelState]) -> list[GaugeMetricFamily]:
         labels = {"model_name": model.model_name, "model_version": model.model_version}
         gauges.add("model_serving", "1 for the version that answers now, else 0", labels, model.serving)
         if model.card is not None:
-            _performance(gauges, labels, model.card.baseline, baseline=True)
+            performance_gauges(gauges, labels, model.card.baseline, "baseline", "when registered")
         if model.answer is not None:
             _run(gauges, labels, model.answer.latest, model.answer.result)
             _verdicts(gauges, labels, model.answer.result)
+            quality_gauges(gauges, labels, model.answer.result)
+        if model.newest_day is not None:
+            history_gauges(gauges, labels, model.newest_day)
+        if model.incidents is not None:
+            incident_gauges(gauges, labels, model.incidents)
     return gauges.families()
 
 
@@ -168,8 +138,6 @@ def _run(gauges: Gauges, labels: dict[str, str], latest: Latest, result: Result)
         )
     if result.data_quality is not None:
         _data_quality(gauges, labels, result.data_quality)
-    if result.performance.outcome == "ok":
-        _performance(gauges, labels, result.performance.metrics, baseline=False)
 
 
 def _data_quality(gauges: Gauges, labels: dict[str, str], quality: DataQuality) -> None:
@@ -269,12 +237,3 @@ def _data_drift(gauges: Gauges, labels: dict[str, str], drift: DataDrift) -> Non
                 method,
                 shape.threshold,
             )
-
-
-def _performance(gauges: Gauges, labels: dict[str, str], metrics: Iterable[Metric], baseline: bool) -> None:
-    for metric in metrics:
-        if metric.name in PERFORMANCE:
-            name, about = PERFORMANCE[metric.name]
-            if baseline:
-                name, about = name.replace("model_", "model_baseline_", 1), f"{about}: when registered"
-            gauges.add(name, about, {**labels, "average": metric.average or ""}, metric.value)

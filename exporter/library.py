@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from drift_engine.results.schema import ColumnFinding, Result
 from drift_engine.results.store import ResultError, ResultStore, RunPlace, read_result
 from exporter.sources import ModelState
+from exporter.superseded import Superseded
+from exporter.words import age_text, duration, sentence, window_text
 from gateway.clock import parse_utc
 from gateway.heartbeat import Heartbeat
 
@@ -30,7 +32,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run as the table shows it. `finished_at` in seconds since the epoch; None where it cannot be read."""
+    """One run as the table shows it. `finished_at` in seconds since the epoch; None where it cannot be read.
+
+    `superseded_by`: the run that scored the same window again when more labels had come; `supersedes`: the one before.
+    """
 
     model_name: str
     model_version: str
@@ -45,6 +50,8 @@ class RunSummary:
     columns_tested: int | None
     score: float | None
     has_report: bool
+    supersedes: str | None = None
+    superseded_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Library:
     def __init__(self, store: ResultStore) -> None:
         self._store = store
         self._summaries: dict[Path, RunSummary] = {}
+        self._superseded = Superseded()
 
     def page(self, model_name: str | None, number: int) -> Page:
         """The `number`-th page, newest run first, of one model or of all; a number past the end gives the last."""
@@ -95,7 +103,9 @@ class Library:
         last = max(1, -(-len(places) // PAGE_ROWS))
         number = min(max(1, number), last)
         shown = places[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]
-        return Page(tuple(self._summary(place) for place in shown), len(places), number, last)
+        replaced = self._superseded.among(places[: number * PAGE_ROWS])
+        runs = (_marked(self._summary(place), replaced.get(place.folder)) for place in shown)
+        return Page(tuple(runs), len(places), number, last)
 
     def card(self, model: ModelState, now: float, stale_after_seconds: float) -> Card:
         """The card of one model version, with the three columns that moved most."""
@@ -151,6 +161,7 @@ def summarise(result: Result, folder: Path) -> RunSummary:
         columns_tested=result.data_drift.columns_tested if judged else None,
         score=result.data_drift.score if judged else None,
         has_report=(folder / "report.html").is_file(),
+        supersedes=result.supersedes,
     )
 
 
@@ -164,10 +175,10 @@ def urgency(shown: Card) -> tuple[int, str]:
 def verdict(result: Result) -> Verdict:
     """The answer in words. Drift in the inputs, in the answers or in the quality is drift."""
     if result.outcome == "failed":
-        return Verdict("Failed", "failed", (_sentence(result.reason or "the run failed"),))
+        return Verdict("Failed", "failed", (sentence(result.reason or "the run failed"),))
     if result.outcome == "insufficient_data":
         reason = result.reason or f"{result.rows.read} rows in the window"
-        return Verdict("Not enough data", "unknown", (_sentence(reason),))
+        return Verdict("Not enough data", "unknown", (sentence(reason),))
     sentences = (_inputs(result), _predictions(result), _quality(result))
     verdicts = (result.data_drift.detected, result.prediction_drift.detected, result.concept_drift.detected)
     if any(verdicts):
@@ -181,46 +192,6 @@ def verdict(result: Result) -> Verdict:
 def processes(beats: dict[str, Heartbeat], now: float, timeout_seconds: float) -> tuple[ProcessState, ...]:
     """The state of gateway and scheduler; no heartbeat means not running."""
     return tuple(_process(name, beats.get(name), now, timeout_seconds) for name in ("gateway", "scheduler"))
-
-
-def window_text(start: str, end: str) -> str:
-    """A window for people, in UTC.
-
-    >>> window_text("2026-11-20T15:00:00.000000Z", "2026-11-20T15:05:00.000000Z")
-    '2026-11-20 15:00:00 to 15:05:00'
-    """
-    first, last = (text[:19].replace("T", " ") for text in (start, end))
-    return f"{first} to {last[11:] if first[:10] == last[:10] else last}"
-
-
-def moment_text(seconds: float | None) -> str:
-    """A moment for people, in UTC, to the second.
-
-    >>> moment_text(0)
-    '1970-01-01 00:00:00'
-    """
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def age_text(seconds: float) -> str:
-    """How long ago, in one unit.
-
-    >>> age_text(59), age_text(150), age_text(7200), age_text(172800), age_text(-90)
-    ('59 s ago', '2 min ago', '2 h ago', '2 days ago', 'in the future: check the clocks')
-    """
-    if seconds < -60:
-        return "in the future: check the clocks"
-    return f"{_duration(max(0.0, seconds))} ago"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min"
-    if seconds < 48 * 3600:
-        return f"{int(seconds // 3600)} h"
-    return f"{int(seconds // 86400)} days"
 
 
 def _inputs(result: Result) -> str:
@@ -239,12 +210,11 @@ def _predictions(result: Result) -> str:
 
 def _quality(result: Result) -> str:
     # The engine's own sentence: it knows the metric, the interval and what is lacking.
-    return f"Quality: {_sentence(result.concept_drift.reason, capital=False)}"
+    return f"Quality: {sentence(result.concept_drift.reason, capital=False)}"
 
 
-def _sentence(text: str, capital: bool = True) -> str:
-    text = text.strip().rstrip(".") or "no reason was given"
-    return (text[0].upper() + text[1:] if capital else text) + "."
+def _marked(run: RunSummary, by: RunPlace | None) -> RunSummary:
+    return run if by is None else dataclasses.replace(run, superseded_by=by.run_id)
 
 
 def _process(name: str, beat: Heartbeat | None, now: float, timeout_seconds: float) -> ProcessState:
@@ -252,7 +222,7 @@ def _process(name: str, beat: Heartbeat | None, now: float, timeout_seconds: flo
         return ProcessState(name, False, "not running")
     silence = now - beat.beat_at
     if silence > timeout_seconds:
-        return ProcessState(name, False, f"silent for {_duration(silence)}")
+        return ProcessState(name, False, f"silent for {duration(silence)}")
     return ProcessState(name, True, "running")
 
 
@@ -262,7 +232,7 @@ def _unreadable(place: RunPlace, reason: str) -> RunSummary:
         model_version=place.model_version,
         run_id=place.run_id,
         outcome="unreadable",
-        verdict=Verdict("Unreadable", "failed", (_sentence(reason),)),
+        verdict=Verdict("Unreadable", "failed", (sentence(reason),)),
         kind="",
         window="",
         finished_at=None,

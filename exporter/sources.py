@@ -1,4 +1,4 @@
-"""What the exporter reads, with its last good answers: results, registry, heartbeats, logs, metrics.
+"""What the exporter reads, with its last good answers: results, history, registry, heartbeats, logs, metrics.
 
 Nothing here raises for a broken file. A source that cannot be read is counted, and its last good answer is
 given, with the times that it carries itself. One broken model leaves the others as they are.
@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drift_engine.results import Latest, Result, ResultStore
+from drift_engine.results.actions import Action
+from drift_engine.results.days import DayError, DayRecord, DayStore, Review
+from drift_engine.results.incidents import Incidents
 from drift_engine.results.store import ResultError
+from exporter.kept import Kept
+from exporter.marks import Mark, mark
 from gateway import heartbeat, metrics_folder
 from gateway.heartbeat import Heartbeat
 from gateway.log import manifest, outcomes
@@ -24,21 +29,27 @@ from gateway.settings import Paths
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-Source = Literal["result", "registry", "gateway_metrics", "log", "disk"]
+Source = Literal["result", "history", "incidents", "actions", "registry", "gateway_metrics", "log", "disk"]
 SOURCES: tuple[Source, ...] = get_args(Source)
-#: Identifies one state of a file: replaced files differ in inode, rewritten ones in time or size.
-Mark = tuple[int, int, int]
+#: Those that `Sources.models` reads.
+MODEL_SOURCES: tuple[Source, ...] = ("registry", "result", "history", "incidents", "actions")
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """One model version at this moment. `answer` is its newest committed run, None before the first."""
+    """One model version at this moment.
+
+    `answer` is its newest committed run, `newest_day` the newest of its kept days, `incidents` what its alerts came
+    to; each None before the first.
+    """
 
     model_name: str
     model_version: str
     serving: bool
     card: ModelCard | None
     answer: Answer | None
+    newest_day: DayRecord | None = None
+    incidents: Incidents | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,8 @@ class Sources:
         self._errors: dict[Source, int] = dict.fromkeys(SOURCES, 0)
         self._failing: dict[Source, str] = {}
         self._answers: dict[tuple[str, str], Answer] = {}
+        self._kept = Kept(paths.reports, self._failed)
+        self._reviews = DayStore(paths.reports)
         self._cards: dict[tuple[str, str], ModelCard] = {}
         self._serving = Serving()
         self._families: list[Metric] = []
@@ -80,22 +93,54 @@ class Sources:
         self._log: LogState | None = None
 
     def models(self) -> list[ModelState]:
-        """Every version that serves or has a result, by name and version."""
+        """Every version that serves, has a result or a kept history, by name and version."""
         with self._lock:
-            self._recovered("registry")
-            self._recovered("result")
+            for source in MODEL_SOURCES:
+                self._recovered(source)
             serving = self._read_serving()
-            pairs = set(serving.versions.items()) | self._with_results()
-            return [
-                ModelState(
-                    model_name=name,
-                    model_version=version,
-                    serving=serving.versions.get(name) == version,
-                    card=self._read_card(name, version),
-                    answer=self._read_answer(name, version),
-                )
-                for name, version in sorted(pairs)
-            ]
+            pairs = set(serving.versions.items()) | self._with_results() | self._kept.models()
+            return [self._model(name, version, serving) for name, version in sorted(pairs)]
+
+    def serving(self) -> Serving:
+        """What serves, as last read by `models`."""
+        with self._lock:
+            return self._serving
+
+    def cards(self, name: str) -> list[ModelCard]:
+        """The registered versions of a model, oldest first; those whose card cannot be read are left out."""
+        with self._lock:
+            try:
+                versions = self.registry.versions(name)
+            except RegistryError:
+                # No name of a model, whoever asked for it: nothing is broken.
+                return []
+            except OSError as error:
+                self._failed("registry", str(error))
+                return []
+            found = (self._read_card(name, version) for version in versions)
+            return [card for card in found if card is not None]
+
+    def days(self, name: str, version: str, since: str, until: str) -> tuple[DayRecord, ...]:
+        """The kept history of the UTC days since <= day <= until, oldest first."""
+        with self._lock:
+            return self._kept.days(name, version, since, until)
+
+    def actions(self, name: str, version: str) -> tuple[Action, ...]:
+        """What was done when retraining was recommended, oldest first; empty where nothing was."""
+        with self._lock:
+            return self._kept.actions(name, version)
+
+    def review(self, name: str, version: str, day: str) -> Review | None:
+        """The rows of least confidence of one day; None where there are none, or they cannot be read.
+
+        They are many and seldom asked for: read each time, and without keeping a scrape waiting.
+        """
+        try:
+            return self._reviews.review(name, version, day)
+        except DayError as error:
+            with self._lock:
+                self._failed("history", str(error))
+            return None
 
     def heartbeats(self) -> dict[str, Heartbeat]:
         """The readable heartbeats by process; one that is absent or unreadable is absent here too."""
@@ -162,10 +207,10 @@ class Sources:
             return None
         path = self._live / manifest.FILE
         # The state first: a chain that grows in between is read again at the next scrape.
-        mark = _mark(path) if path.exists() else None
-        if mark != self._chain_mark:
+        state = mark(path) if path.exists() else None
+        if state != self._chain_mark:
             self._chain = manifest.read_chain(self._live)
-            self._chain_mark = mark
+            self._chain_mark = state
         return LogState(
             chain_length=len(self._chain.entries),
             chain_head=self._chain.head,
@@ -178,6 +223,17 @@ class Sources:
         for name, version in [pair for pair in self._answers if not self.store.folder(*pair).is_dir()]:
             del self._answers[name, version]
         return set(self.store.models()) | set(self._answers)
+
+    def _model(self, name: str, version: str, serving: Serving) -> ModelState:
+        return ModelState(
+            model_name=name,
+            model_version=version,
+            serving=serving.versions.get(name) == version,
+            card=self._read_card(name, version),
+            answer=self._read_answer(name, version),
+            newest_day=self._kept.newest_day(name, version),
+            incidents=self._kept.incidents(name, version),
+        )
 
     def _read_answer(self, name: str, version: str) -> Answer | None:
         known = self._answers.get((name, version))
@@ -239,9 +295,4 @@ def _is_unchanged(answer: Answer, home: Path) -> bool:
 
 def _marks(home: Path, run_id: str) -> tuple[Mark, Mark]:
     """The states of the pointer and of the result it names. Raises OSError when either is gone."""
-    return _mark(home / "latest.json"), _mark(home / run_id / "result.json")
-
-
-def _mark(path: Path) -> Mark:
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return mark(home / "latest.json"), mark(home / run_id / "result.json")

@@ -17,7 +17,7 @@ RULE_TEXTS = re.findall(r"^      - alert: .*?(?=^      - |^  - |^      #|\Z)", R
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run promtool."""
     command = [require_tool("promtool"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_prometheus_accepts_the_configuration() -> None:

@@ -12,7 +12,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 
 from drift_engine.run_requests import take
-from tests import results
+from tests import kept, results
 from tests.exporter.running import exporter
 from tests.exporter.site import Site
 from tests.tools import require_tool, wait_until
@@ -90,6 +90,37 @@ def test_the_library_works_in_a_browser_under_its_own_policy(site: Site) -> None
         assert [request.model_name for request in take(site.paths.state)] == [None]
         assert console(browser) == []
         assert all(url.startswith(running.url + "/") for url in answered(browser))
+
+
+def widest(browser: Chrome) -> int:
+    """How wide the page is; wider than the window, and all of it scrolls sideways."""
+    width = browser.execute_script("return document.documentElement.scrollWidth")  # type: ignore[no-untyped-call]
+    return int(width)
+
+
+@pytest.mark.e2e
+def test_every_page_fits_its_window_and_obeys_its_policy(site: Site) -> None:
+    """With much, with nothing, and with hostile text: nothing wider than the window, nothing on the console."""
+    hostile = "<script>alert(1)</script>\"'&" * 4
+    site.serve(fraud="1", new="1")
+    for number in range(20):
+        site.commit(results.later(results.drifted(), -300 * number, number))
+    kept.keep_days(site.paths.reports, *(kept.day(number) for number in range(90)))
+    kept.keep_days(site.paths.reports, kept.day(0, classes={hostile: 10, "w" * 200: 5}))
+    over = kept.resolved(cause=hostile, subject="w" * 200)
+    kept.keep_incidents(site.paths.reports, kept.incidents(kept.incident(cause=hostile), over))
+    row = kept.review_row(0, features={f"{hostile}{i}": "w" * 300 for i in range(30)}, client_id=hostile)
+    kept.keep_review(site.paths.reports, kept.review(row, number=1))
+    with exporter(site) as running, chromium() as browser:
+        for url in ("/", "/models/fraud?days=366", "/models/new", "/review?model=fraud&days=90", "/nowhere"):
+            for width in (1280, 1000, 400):
+                size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+                browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+                browser.get(running.url + url)
+                assert widest(browser) <= width, (url, width)
+            errors = [entry for entry in console(browser) if "404" not in entry["message"]]
+            assert errors == [], url
+        assert all(address.startswith(running.url + "/") for address in answered(browser))
 
 
 @pytest.mark.e2e

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from drift_engine.results import Result
 from drift_engine.results.schema import ConceptDrift, PredictionDrift
 from gateway import heartbeat
-from tests import results
+from tests import kept, results
 from tests.exporter.site import Site
 from tests.results import NOON, later
 
@@ -83,7 +84,7 @@ def test_a_run_without_a_verdict_does_not_hide_the_last_one(site: Site, make: Ca
     site.commit(results.insufficient(model_name="a-new-one"))
     text = page(site)
     assert "Last verdict: Drift 2026-11-20 12:00:03 UTC, Inputs: 1 of 2 columns moved." in text
-    cards = re.findall(r'<h2><a href="/\?model=([\w-]+)"', site.client().get("/").text)
+    cards = re.findall(r'<h2><a href="/models/([\w-]+)', site.client().get("/").text)
     assert cards == ["quiet", "a-new-one"]
 
 
@@ -141,7 +142,7 @@ def test_what_needs_a_person_comes_first(site: Site) -> None:
     }
     for name, make in makers.items():
         site.commit(make(model_name=name))
-    assert re.findall(r'<h2><a href="/\?model=(\w)"', site.client().get("/").text) == ["d", "c", "b", "a"]
+    assert re.findall(r'<h2><a href="/models/(\w)', site.client().get("/").text) == ["d", "c", "b", "a"]
 
 
 def test_a_replaced_version_keeps_its_runs_but_not_its_card(site: Site) -> None:
@@ -214,3 +215,38 @@ def test_nothing_on_the_pages_comes_from_elsewhere(site: Site) -> None:
     assert re.findall(r'(?:src|href)="(?:https?:)?//', shown) == []
     assert re.findall(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=", shown) == []
     assert re.findall(r"url\(|@import", client.get("/static/style.css", buffered=True).text) == []
+
+
+def test_open_incidents_stand_at_the_top(site: Site) -> None:
+    """Of all models, the gravest first, each with its cause and a link; what is resolved is not there."""
+    site.commit(results.result())
+    site.commit(results.result(model_name="churn"))
+    kept.keep_incidents(
+        site.paths.reports,
+        kept.incidents(kept.incident("prediction_drift", severity="warning", subject="score"), kept.resolved()),
+    )
+    kept.keep_incidents(site.paths.reports, kept.incidents(kept.incident(severity="critical"), model_name="churn"))
+    text = page(site)
+    top = text[: text.index("Inputs:")]
+    assert "Open incidents 2" in top
+    assert top.index("critical churn 1 performance : accuracy is 0.780") < top.index("prediction drift: score")
+    assert "12 % of the columns" not in top
+    assert 'href="/models/churn?version=1#incidents"' in site.client().get("/").text
+    assert "Open incidents 1" in page(site, "/?model=churn")
+
+
+def test_a_superseded_run_is_marked(site: Site) -> None:
+    """Labels came and its window was scored again; also when the newer run stands on an earlier page."""
+    runs = [later(results.result(), 300 * i, i) for i in range(60)]
+    for run in runs:
+        site.commit(run)
+    again = dataclasses.replace(runs[0], run_id="20261121T000000.000000Z-00ffff", supersedes=runs[0].run_id)
+    site.commit(again)
+    # A name that is none, or leads elsewhere, marks nothing and breaks nothing.
+    for number, name in enumerate(("", "../..", "x/y")):
+        site.commit(later(results.result(supersedes=name), 300 * number, 100 + number))
+    assert "scored again" in page(site)
+    assert "superseded" not in page(site)
+    second = site.client().get("/?page=2").text
+    assert second.count(">superseded<") == 1
+    assert f"run {again.run_id} scored this window again" in second

@@ -17,7 +17,7 @@ from drift_engine.results.schema import Alert, Check, ConceptDrift, DataQuality,
 from exporter.collector import exposition
 from gateway import heartbeat
 from gateway.registry import Metric
-from tests import results
+from tests import kept, results
 from tests.exporter.site import Scrape, Site
 from tests.results import NOON, later
 from tests.tools import require_tool
@@ -70,6 +70,70 @@ def test_a_run_with_a_verdict_shows_every_figure_it_has(site: Site) -> None:
     assert scrape.get("model_window_rows") == 300
     assert scrape.get("model_labeled_ratio") == 2 / 3
     assert scrape.get("model_drift_run_duration_seconds") == 2
+
+
+def test_labels_estimate_and_trend_have_their_gauges(site: Site) -> None:
+    """Coverage, delay, corrections; the estimate, whether to trust it and how wrong it was; the week's figure."""
+    low = Performance("ok", None, 120, 0.4, (results.accuracy(0.88),), ())
+    concept = dataclasses.replace(results.result().concept_drift, trend=kept.trend())
+    run = results.result(
+        labels=kept.label_counts(), estimated=kept.estimate(), window_performance=low, concept_drift=concept
+    )
+    site.commit(run)
+    scrape = Scrape(site.sources())
+    assert scrape.get("model_label_coverage_ratio") == 2 / 3
+    assert scrape.get("model_labels_corrected") == 1
+    assert scrape.get("model_labels_repeated") == 2
+    assert scrape.get("model_labels_orphaned") == 1
+    assert scrape.get("model_label_delay_seconds", quantile="0.9") == 7200
+    assert scrape.get("model_label_newest_timestamp_seconds") == NOON - 600
+    assert scrape.get("model_estimated_accuracy", average="") == 0.92
+    assert scrape.get("model_estimate_trusted") == 1
+    assert scrape.get("model_estimate_outside_support_ratio") == 0.01
+    assert scrape.get("model_estimate_error", metric="accuracy", average="") == 0.02
+    assert scrape.get("model_estimate_covered", metric="accuracy", average="") == 1
+    assert scrape.get("model_window_accuracy", average="") == 0.88
+    assert scrape.get("model_accuracy_7d") == 0.91
+    assert scrape.get("model_accuracy_previous_7d") == 0.93
+    assert scrape.get("model_quality_declining") == 1
+    assert scrape.get("model_quality_declining_days") == 4
+
+
+def test_what_labels_and_estimate_do_not_tell_is_absent(site: Site) -> None:
+    """No labels: no coverage, no delay, no age. No estimate: no figure of it. A trend that cannot be told: none."""
+    nothing = kept.label_counts(0, 0, coverage=None, delay_seconds=None, newest_received_at=None, orphaned=None)
+    unknown = kept.trend(value_7d=None, lower_7d=None, upper_7d=None, value_previous_7d=None, declining=None)
+    concept = dataclasses.replace(results.result().concept_drift, trend=unknown)
+    run = results.result(labels=nothing, estimated=kept.estimate(reason="no reference"), concept_drift=concept)
+    site.commit(run)
+    names = Scrape(site.sources()).names()
+    absent = ("model_label_coverage", "model_label_delay", "model_label_newest", "model_labels_orphaned")
+    absent += ("model_estimate", "model_window_accuracy", "model_accuracy_7d", "model_history")
+    assert not [name for name in names if name.startswith(absent)]
+    assert not names & {"model_quality_declining", "model_accuracy_previous_7d", "model_incidents_open"}
+    assert Scrape(site.sources()).get("model_labels_received") == 3
+
+
+def test_a_failed_run_knows_of_no_labels(site: Site) -> None:
+    """Whatever stands in its result."""
+    site.commit(results.failed(labels=kept.label_counts(), estimated=kept.estimate()))
+    assert not [name for name in Scrape(site.sources()).names() if "label" in name or "estimat" in name]
+
+
+def test_incidents_and_history_have_their_gauges(site: Site) -> None:
+    """Open incidents by severity, back at 0 when resolved; when the kept history was last scored."""
+    site.commit(results.result())
+    kept.keep_days(site.paths.reports, kept.day(0), kept.day(1))
+    kept.keep_incidents(site.paths.reports, kept.incidents(kept.incident(), kept.resolved()))
+    sources = site.sources()
+    scrape = Scrape(sources)
+    assert scrape.get("model_incidents_open", severity="high") == 1
+    assert scrape.get("model_incidents_open", severity="warning") == 0
+    assert scrape.get("model_history_scored_timestamp_seconds") == NOON - 600
+    # The run did not look; the history did.
+    assert scrape.get("model_labels_orphaned") == 1
+    kept.keep_incidents(site.paths.reports, kept.incidents(kept.resolved()))
+    assert Scrape(sources).get("model_incidents_open", severity="high") == 0
 
 
 def test_what_is_wrong_with_the_data_is_counted_by_kind(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from gateway import heartbeat, metrics_folder
 from gateway.log import outcomes
-from tests import results
+from tests import kept, results
 from tests.exporter.running import ROOT, exporter
 from tests.exporter.site import Site
 from tests.exporter.test_metrics_folder import work
@@ -88,7 +89,11 @@ def test_prometheus_scrapes_the_exporter_answers_queries_and_raises_the_alert(si
 
 def test_the_alerts_ask_for_metrics_that_exist(site: Site) -> None:
     """A rule on a misspelt name never fires and never complains."""
-    site.commit(results.drifted(), b"")
+    concept = dataclasses.replace(results.result().concept_drift, trend=kept.trend())
+    quality = {"labels": kept.label_counts(), "estimated": kept.estimate(), "concept_drift": concept}
+    site.commit(results.drifted(**quality), b"")
+    kept.keep_days(site.paths.reports, kept.day())
+    kept.keep_incidents(site.paths.reports, kept.incidents())
     site.serve(fraud="1")
     heartbeat.write(site.paths.state, "gateway", NOON)
     metrics_folder.prepare(site.paths.gateway_metrics)
