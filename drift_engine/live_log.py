@@ -68,6 +68,9 @@ class LiveRows:
         corrupt: damaged lines that may belong to the window, by the times of their neighbours, all those of labels,
             and files that cannot be read.
         inputs: every file of both logs that was read, as it was read.
+        keys: request id, client id and instance of each row; None unless they were asked for.
+        received: shape (rows,), when the newest label was received, microseconds since the epoch, -1 without one; None
+            unless the keys were asked for.
     """
 
     table: Table
@@ -76,6 +79,8 @@ class LiveRows:
     dropped: dict[str, int]
     corrupt: int
     inputs: tuple[InputFile, ...]
+    keys: pa.Table | None = None
+    received: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,12 +140,14 @@ def read_live(
     window_start: str,
     end: str,
     recorded: Sequence[InputFile] | None = None,
+    with_keys: bool = False,
     progress: Progress = lambda *_: None,
 ) -> LiveRows:
     """Read the predictions with span_start <= timestamp < end, and their labels.
 
     Damage is described in the result, not raised. A label counts whenever it was received: what is known of
     a window grows after its end. With `recorded`, the inputs of an earlier run, what that run read is read again.
+    `with_keys` keeps what says which prediction a row is, some 50 bytes for each.
 
     Raises:
         InputGone: a recorded file is not there any more.
@@ -169,7 +176,8 @@ def read_live(
     label_figures = _read_log(label_log, label_files, lambda done: progress(len(prediction_files) + done, total))
 
     order = time_order(times, keys)
-    label = known.newest(order, is_number=columns[LABEL])
+    newest = known.newest(order, is_number=columns[LABEL])
+    label = newest.label
     table = rows.table(order)
     inputs = figures.inputs + label_figures.inputs
     return LiveRows(
@@ -179,6 +187,8 @@ def read_live(
         dropped=_dropped(figures, label_figures, window_start),
         corrupt=figures.corrupt + label_figures.corrupt,
         inputs=inputs,
+        keys=keys.take(pa.array(order)) if with_keys else None,
+        received=newest.received if with_keys else None,
     )
 
 
@@ -233,6 +243,14 @@ def _files(recorded: Mapping[Path, InputFile] | None, kind: LogName, listed: Seq
     return listed if recorded is None else [path for path, file in recorded.items() if file.log == kind]
 
 
+@dataclass(frozen=True)
+class NewestLabels:
+    """The newest label of each prediction, and when it was received (microseconds); missing, and -1, without one."""
+
+    label: Column
+    received: NDArray[np.int64]
+
+
 class LabelsOf:
     """The labels of predictions: gathered, those of other predictions let go, matched in the end."""
 
@@ -257,11 +275,13 @@ class LabelsOf:
             self._tables = [self._tables[0], self._sifted()]
             self._unsifted = 0
 
-    def newest(self, order: NDArray[np.int64], *, is_number: bool) -> Column:
-        """The newest label of each prediction, in the given order; missing where there is none."""
+    def newest(self, order: NDArray[np.int64], *, is_number: bool) -> NewestLabels:
+        """The newest label of each prediction, in the given order."""
         found = pa.concat_tables(self._tables)
         column = number_column(found["label"]) if is_number else text_column(found["label"])
-        return picked(column, newest_labels(self._keys, found)[order])
+        rows = newest_labels(self._keys, found)[order]
+        received = pc.cast(found["received_at"], pa.int64()).to_numpy()
+        return NewestLabels(picked(column, rows), np.append(received, -1)[rows])
 
     def _sifted(self) -> pa.Table:
         table = pa.concat_tables(self._tables)

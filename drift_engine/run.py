@@ -166,7 +166,7 @@ class Engine:
         parts = {spec.name: getattr(findings, spec.name) for spec in dataclasses.fields(findings)}
         del parts["quality_rows"], parts["drawn_from"]
         return Result(
-            run_id=_run_id(started),
+            run_id=new_run_id(started),
             model_name=card.name,
             model_version=card.version,
             window=window,
@@ -196,7 +196,7 @@ def _samples(findings: Findings, reference: Reference, live: LiveRows, settings:
     return Samples(some(reference.table), some(live.table.after(findings.drawn_from)), before, now)
 
 
-def _run_id(started: float) -> str:
+def new_run_id(started: float) -> str:
     """A name that sorts by time and does not collide, e.g. 20261120T151139.123456Z-1a2b3c."""
     moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     return f"{moment}-{secrets.token_hex(3)}"

@@ -423,7 +423,7 @@ def test_memory_for_labels_is_that_of_the_windows_predictions(monkeypatch: pytes
     for _ in range(3):
         known.add(table)
     assert known.held == 3 * 2
-    assert known.newest(np.array([1, 0]), is_number=False).codes.tolist() == [0, 0]  # type: ignore[union-attr]
+    assert known.newest(np.array([1, 0]), is_number=False).label.codes.tolist() == [0, 0]  # type: ignore[union-attr]
 
 
 @given(
