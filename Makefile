@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift compare reproduce labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
+.PHONY: help run demo register drift compare reproduce retrain replay labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -46,6 +46,16 @@ compare: $(RUNTIME) ## Compare any tables, without a running system: REF=ref.csv
 reproduce: $(RUNTIME) ## Repeat a drift run from what it recorded and compare every figure: RUN=20261120T151139.123456Z-1a2b3c
 	$(if $(RUN),,$(error say which run: make reproduce RUN=run id))
 	@$(BIN)/python -m drift_engine reproduce "$(RUN)"
+
+retrain: $(RUNTIME) ## Fit a candidate on labelled live rows and hold it against the champion: NAME=fraud [VERSION=1] [TRAIN=train.csv] [PROMOTE=1] [ARGS="--decide-by roc_auc"]
+	$(if $(NAME),,$(error say which model: make retrain NAME=name))
+	@$(BIN)/python -m drift_engine retrain --name "$(NAME)" $(call option,VERSION,--version) $(call option,TRAIN,--train) \
+	  $(if $(filter 1,$(PROMOTE)),--promote) $(ARGS)
+
+replay: $(RUNTIME) ## Ask a version what was logged, and show where its answers differ: NAME=fraud VERSION=2 [SINCE= UNTIL= ROWS=100000] [LOG=1]
+	$(if $(and $(NAME),$(VERSION)),,$(error say what to replay: make replay NAME=name VERSION=version))
+	@$(BIN)/python -m drift_engine replay --name "$(NAME)" --version "$(VERSION)" $(call option,LOG,--log) \
+	  $(call option,SINCE,--since) $(call option,UNTIL,--until) $(call option,ROWS,--rows) $(ARGS)
 
 labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
 	@$(if $(FILE),,$(error say which file: make labels FILE=labels.csv))$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"
