@@ -36,14 +36,14 @@ class Axis:
 
 
 def axis_for(values: Sequence[float], title: str, *, within: tuple[float, float] = (-math.inf, math.inf)) -> Axis:
-    """An axis that holds the values, with some room, and four or five round ticks; `within` bounds the room."""
+    """An axis that holds the values, with some room, and some round ticks; `within` bounds the room."""
     finite = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = min(finite), max(finite)
     room = 0.08 * (high - low) or 0.5 * abs(high) or 1.0
     low, high = max(within[0], low - room), min(within[1], high + room)
     if not low < high:
         low, high = low - 0.5, high + 0.5
-    step = _round_step((high - low) / 4)
+    step = _round_step((high - low) / 6)
     first = math.ceil(low / step)
     ticks = [(place * step, number(round(place * step, 12))) for place in range(first, math.floor(high / step) + 1)]
     return Axis(low, high, ticks, title)

@@ -112,7 +112,7 @@ def differing(card: ModelCard, table: Table, answers: Answers) -> NDArray[np.boo
     """Which rows of a log `answers` say otherwise than what was logged, beyond the rounding of sums."""
     logged = answers_of(card, table)
     if logged.predictions.dtype.kind == "f":
-        return ~np.isclose(logged.predictions, answers.predictions, rtol=ALIKE, atol=ALIKE)
+        return np.asarray(~np.isclose(logged.predictions, answers.predictions, rtol=ALIKE, atol=ALIKE))
     found = logged.predictions != answers.predictions
     if logged.probabilities is not None and answers.probabilities is not None:
         found |= ~(np.abs(logged.probabilities - answers.probabilities) <= ALIKE).all(axis=1)

@@ -8,8 +8,8 @@ from typing import Any
 
 import jinja2
 
-from drift_engine.paired.compare import p_text
-from drift_engine.paired.schema import label_of
+from drift_engine.paired.schema import chance, label_of
+from drift_engine.report import moment
 from drift_engine.sentences import number, percent, printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -34,6 +34,7 @@ def _environment() -> jinja2.Environment:
         "percent": percent,
         "printable": printable,
         "label": label_of,
-        "p_text": p_text,
+        "moment": moment,
+        "chance": chance,
     }
     return environment

@@ -12,7 +12,7 @@ from scipy.special import xlogy
 from scipy.stats import wilcoxon
 
 from drift_engine.errors import DriftError
-from drift_engine.paired.schema import PairedComparison, PairedFigure, Verdict, label_of
+from drift_engine.paired.schema import PairedComparison, PairedFigure, Verdict, chance, label_of
 from drift_engine.paired.significance import (
     Floats,
     block_length,
@@ -137,7 +137,7 @@ def _accuracy(labels: NDArray[np.int64], chosen: Sequence[NDArray[np.int64]]) ->
     def plain(_: float) -> _Bounds:
         return (*share_difference_interval(gained, lost, len(labels)), mcnemar_p(gained, lost))
 
-    return _Figure("accuracy", None, True, right.astype(np.float64), "mcnemar exact", _as_is, plain)
+    return _Figure("accuracy", None, True, right.astype(np.float64), "McNemar, exact", _as_is, plain)
 
 
 def _f1(
@@ -196,7 +196,7 @@ def _probability_figures(
     def plain(difference: float) -> _Bounds:
         return normal_test(difference, float((terms[:, 1] - terms[:, 0]).var(ddof=1)) / rows)
 
-    return [_Figure("roc_auc", None, True, terms, "delong", _as_is, plain), *figures]
+    return [_Figure("roc_auc", None, True, terms, "DeLong", _as_is, plain), *figures]
 
 
 def _error_figures(truth: Floats, first: Answers, second: Answers) -> list[_Figure]:
@@ -250,20 +250,15 @@ def _rank_p(truth: Floats, first: Answers, second: Answers) -> float:
 
 def _sentence(deciding: str, figure: PairedFigure, rows: int, against: tuple[str, ...]) -> str:
     lower, upper = min(figure.lower, figure.block_lower), max(figure.upper, figure.block_upper)
+    p_value = max(figure.p_value, figure.block_p_value)
     seen = (
         f"{deciding} {number(figure.first)} -> {number(figure.second)} on the same {rows:,} rows (difference "
-        f"{figure.difference:+.4g}, 95 % interval {lower:+.4g} to {upper:+.4g}, {p_text(figure)})"
+        f"{figure.difference:+.4g}, 95 % interval {lower:+.4g} to {upper:+.4g}, p {chance(p_value)})"
     )
     if figure.verdict == "no difference":
         return f"no difference that the rows show: {seen}"
     contradicted = f"; but by {', '.join(against)} it is the other way round" if against else ""
     return f"{figure.verdict}: {seen}{contradicted}"
-
-
-def p_text(figure: PairedFigure) -> str:
-    """The larger of both p-values, for people."""
-    p_value = max(figure.p_value, figure.block_p_value)
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
 def _dependence(figure: PairedFigure, block_rows: int) -> str | None:
@@ -273,6 +268,6 @@ def _dependence(figure: PairedFigure, block_rows: int) -> str | None:
     ):
         return None
     return (
-        f"neighbouring rows are alike (blocks of {block_rows:,} rows), so the plain p-value ({figure.p_value:.2g}, "
-        f"{figure.method}) cannot be trusted; in blocks it is {figure.block_p_value:.2g}, and the verdict needs both"
+        f"neighbouring rows are alike (blocks of {block_rows:,} rows), so the plain test (p {chance(figure.p_value)}, "
+        f"{figure.method}) cannot be trusted; in blocks p {chance(figure.block_p_value)}, and the verdict needs both"
     )

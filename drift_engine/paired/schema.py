@@ -75,3 +75,12 @@ def label_of(name: str, average: str | None) -> str:
     ('f1_score (weighted)', 'roc_auc')
     """
     return f"{name} ({average})" if average == "weighted" else name
+
+
+def chance(p_value: float) -> str:
+    """A p-value for people, with its sign.
+
+    >>> chance(0.0421), chance(1e-77)
+    ('= 0.042', '< 0.001')
+    """
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"

@@ -20,7 +20,7 @@ LARGEST_MAX = 1000
 def largest_rows(change: NDArray[np.float64], changed: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Positions of at most `LARGEST_MAX` rows that changed: other predictions first, then by size, then age."""
     order = np.lexsort((np.arange(len(change)), -np.abs(change), ~changed))[:LARGEST_MAX]
-    return order[changed[order] | (change[order] != 0)]
+    return np.asarray(order[changed[order] | (change[order] != 0)])
 
 
 def changes_document(

@@ -276,11 +276,11 @@ def _confusion(log: ModelCard, asked: _Asked) -> Confusion:
 def _spread(asked: _Asked) -> Spread:
     change = asked.change
     shares = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
-    low, *middle, high = (float(value) for value in np.quantile(change, shares))
+    low, p01, p10, p50, p90, p99, high = (float(value) for value in np.quantile(change, shares))
     # A histogram needs some width, also when nothing moved.
     reach = max(abs(low), abs(high)) or 1.0
     counts, edges = np.histogram(change, bins=_BINS, range=(-reach, reach))
     return Spread(
-        asked.what, float(change.mean()), low, *middle, high,
+        asked.what, float(change.mean()), low, p01, p10, p50, p90, p99, high,
         edges=tuple(float(edge) for edge in edges), counts=tuple(int(count) for count in counts),
     )  # fmt: skip
