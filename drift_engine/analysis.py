@@ -16,9 +16,9 @@ from drift_engine.data_quality.assess import assess_log, assess_table
 from drift_engine.explain import Explainer
 from drift_engine.findings import Judged, Subject, any_detected, data_drift, unjudged
 from drift_engine.live_log import LiveRows
-from drift_engine.parsing import moment
 from drift_engine.quality import Quality, judge_quality, no_quality
 from drift_engine.reference import Reference
+from drift_engine.results.quality import LabelCounts
 from drift_engine.results.schema import (
     Alert,
     ConceptDrift,
@@ -45,7 +45,7 @@ class Findings:
     """The findings of one run, as `Result` has them.
 
     Attributes:
-        quality_rows: positions in the live table of the rows that quality was measured on.
+        quality_rows: positions in the live rows' `quality` of those that it was measured on.
         drawn_from: position in the live table of the first row that the plots show.
     """
 
@@ -62,13 +62,14 @@ class Findings:
     independence: Independence | None = None
     inputs: tuple[InputFile, ...] = ()
     data_quality: DataQuality | None = None
+    labels: LabelCounts | None = None
     drawn_from: int = 0
     quality_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows) -> Findings:
     """Judge the rows of `live` on every time scale of the run; quality is measured on its newest labelled rows."""
-    quality = _quality(card, window, settings, reference, live)
+    quality = _quality(card, settings, reference, live)
     not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
     rows = Rows(int(live.in_window.sum()), live.dropped | not_judged, live.corrupt, reference.table.rows)
     inputs, answers = input_subjects(card, settings.importance_share), answer_subjects(card)
@@ -88,7 +89,7 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
     own = scales[0]
     current, findings = live.table.after(own.first), [item.finding for item in own.inputs]
     faults = assess_table(inputs, findings, reference.table, current, own.scale.alpha, settings)
-    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults, settings))
+    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults, settings), labels=live.labels)
 
 
 class _Explainers:
@@ -142,14 +143,11 @@ def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason
     return dataclasses.replace(found, outcome="failed", independence=None)
 
 
-def _quality(card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows) -> Quality:
-    """Quality on the rows of the window, or of as many hours as the settings say where a scheduled one is shorter."""
-    start = moment(window.start)
-    if window.kind == "scheduled":
-        start = min(start, moment(window.end) - int(settings.performance_hours * 3600e6))
-    first = int(np.searchsorted(live.times, start))
-    quality = judge_quality(card, reference.baseline, live.table.after(first), settings)
-    return dataclasses.replace(quality, rows=quality.rows + first)
+def _quality(card: ModelCard, settings: DriftSettings, reference: Reference, live: LiveRows) -> Quality:
+    quality = judge_quality(card, reference.baseline, live.quality, settings)
+    # Of the older predictions those without a label are not there; they count all the same.
+    performance = dataclasses.replace(quality.performance, labelled_ratio=live.labels.coverage)
+    return dataclasses.replace(quality, performance=performance)
 
 
 def _reason(scales: Sequence[JudgedScale], settings: DriftSettings) -> str | None:

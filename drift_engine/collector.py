@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from drift_engine.labels_join import KEY_COLUMNS
-from drift_engine.table import Column, NumberColumn, Table, TextColumn, number_column, text_column, text_column_of_codes
+from drift_engine.labels.join import KEY_COLUMNS
+from drift_engine.table import Column, NumberColumn, Table, joined, number_column, text_column, text_column_of_codes
 
 TIME = "timestamp"
+_NO_CODES = np.empty(0, dtype=np.int32)
 
 
 class Collector:
@@ -50,7 +51,8 @@ class Collector:
         in_order = bool(np.array_equal(order, np.arange(len(order))))
         found: dict[str, Column] = {}
         for name, is_number in self._is_number.items():
-            column = _joined(self._pieces.pop(name), is_number)
+            nothing: Column = NumberColumn(np.empty(0)) if is_number else text_column_of_codes(_NO_CODES, [])
+            column = joined([nothing, *self._pieces.pop(name)])
             found[name] = column if in_order else column.take(order)
         return Table(found, len(order))
 
@@ -80,16 +82,3 @@ def picked(column: Column, rows: NDArray[np.int64]) -> Column:
     if isinstance(column, NumberColumn):
         return NumberColumn(np.append(column.values, np.nan)[rows])
     return text_column_of_codes(np.append(column.codes, np.int32(-1))[rows], list(column.levels))
-
-
-def _joined(pieces: list[Column], is_number: bool) -> Column:
-    if is_number:
-        numbers = [piece.values for piece in pieces if isinstance(piece, NumberColumn)]
-        return NumberColumn(np.concatenate([np.empty(0), *numbers]))
-    codes: list[NDArray[np.int32]] = [np.empty(0, dtype=np.int32)]
-    levels: list[str] = []
-    for piece in pieces:
-        assert isinstance(piece, TextColumn)
-        codes.append(np.where(piece.codes < 0, -1, piece.codes + len(levels)).astype(np.int32))
-        levels += piece.levels
-    return text_column_of_codes(np.concatenate(codes), levels)

@@ -1,10 +1,11 @@
 """A Parquet copy of each sealed segment: reading it again costs neither checksums nor a CSV parser.
 
 `data/state/columns/<segment id>.parquet` holds every column but `seq` and `crc32`, in the order of the file,
-as `drift_engine.parsing` returns them; `<segment id>.crc32` beside it holds the CRC-32 of that file, in decimal,
-since Parquet's own checksums leave its headers out. It is made by whoever reads a sealed segment first. It is a
-cache and nothing else: a copy that is absent, damaged, or not of the bytes that were sealed, is made anew;
-deleting one costs time. A segment with a value that does not parse gets none: such rows are judged where they are.
+as `drift_engine.parsing` returns them; `<segment id>.crc32` beside it holds checksums of its parts, since Parquet's
+own leave headers out: whoever needs few columns reads and checks those alone. It is made by whoever reads a sealed
+segment first. It is a cache and nothing else: a copy that is absent, damaged, or not of the bytes that were sealed,
+is made anew; deleting one costs time. A segment with a value that does not parse gets none: such rows are judged
+where they are.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from gateway.log.reader import Damage, SegmentStream
 
 _LOG = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 #: Places of damage that a copy lists, with the times around them; it counts all.
 DAMAGE_KEPT_MAX = 1000
 #: Copies that no run has used for so long are deleted.
@@ -43,6 +44,8 @@ _NOTE_KEY = b"sentinelml"
 _ROW_GROUP_BYTES = 32 << 20
 #: Texts that every row has its own of; a dictionary of them would be larger than they are.
 _DISTINCT = ("request_id", "client_id")
+#: A Parquet file ends with the length of its footer and these bytes.
+_END, _END_BYTES = b"PAR1", 8
 
 #: Reading with start <= time < end, as microseconds since the epoch; None is unbounded.
 Span = tuple[int | None, int | None]
@@ -69,6 +72,13 @@ class _Note(msgspec.Struct, frozen=True):
     rows: int
     damaged: int
     damage: tuple[Damage, ...]
+
+
+class _Checksums(msgspec.Struct, frozen=True):
+    """CRC-32 of the parts of a copy: its footer, and each column of each row group."""
+
+    footer: int
+    columns: tuple[tuple[int, ...], ...]
 
 
 class _NoCopy(Exception):
@@ -123,15 +133,17 @@ def _read(
         # held: all that is kept are the columns wanted.
         os.close(open_regular(copy))
         with pa.memory_map(str(copy)) as mapped:
-            if _checksum(mapped.read_buffer()) != read_regular(_checksum_file(copy)):
+            content, sums = mapped.read_buffer(), _read_checksums(copy)
+            if zlib.crc32(_footer(content)) != sums.footer:
                 raise _NoCopy("is damaged")
             with _opened(mapped, columns) as file:
                 note = _checked_note(file, sealed, columns)
+                _check_columns(file, content, sums, {*names, time_name})
                 tables = tuple(_tables(file, names, time_name, span))
         for part in (copy, _checksum_file(copy)):
             # The file's time says when it was last of use.
             os.utime(part)
-    except (OSError, pa.ArrowException, KeyError) as error:
+    except (OSError, pa.ArrowException, LookupError) as error:
         raise _NoCopy(str(error)) from None
     return Copied(tables, note.damage, note.damaged)
 
@@ -141,8 +153,44 @@ def _opened(mapped: pa.MemoryMappedFile, columns: Sequence[LogColumn]) -> pq.Par
     return pq.ParquetFile(mapped, read_dictionary=texts)
 
 
-def _checksum(content: pa.Buffer | bytes) -> bytes:
-    return b"%d\n" % zlib.crc32(content)
+def _footer(content: pa.Buffer) -> pa.Buffer:
+    """What says where everything is, with the length and the mark behind it."""
+    end = content.slice(max(0, content.size - _END_BYTES)).to_pybytes()
+    size = _END_BYTES + int.from_bytes(end[:4], "little")
+    if end[4:] != _END or size > content.size:
+        raise _NoCopy("is cut off")
+    return content.slice(content.size - size)
+
+
+def _chunk_checksums(file: pq.ParquetFile, content: pa.Buffer, columns: Iterable[int], group: int) -> Iterator[int]:
+    for column in columns:
+        chunk = file.metadata.row_group(group).column(column)
+        begin = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+        yield zlib.crc32(content.slice(begin, chunk.total_compressed_size))
+
+
+def _check_columns(file: pq.ParquetFile, content: pa.Buffer, sums: _Checksums, names: Collection[str]) -> None:
+    wanted = [place for place, name in enumerate(file.schema_arrow.names) if name in names]
+    for group in range(file.num_row_groups):
+        expected = [sums.columns[group][place] for place in wanted]
+        if list(_chunk_checksums(file, content, wanted, group)) != expected:
+            raise _NoCopy("is damaged")
+
+
+def _read_checksums(copy: Path) -> _Checksums:
+    try:
+        return msgspec.json.decode(read_regular(_checksum_file(copy)), type=_Checksums)
+    except msgspec.MsgspecError as error:
+        raise _NoCopy(str(error)) from None
+
+
+def _checksums(copy: Path) -> _Checksums:
+    """Of a copy as it is on disk."""
+    with pa.memory_map(str(copy)) as mapped, pq.ParquetFile(mapped) as file:
+        content, every = mapped.read_buffer(), range(file.metadata.num_columns)
+        groups = range(file.num_row_groups)
+        columns = tuple(tuple(_chunk_checksums(file, content, every, group)) for group in groups)
+        return _Checksums(zlib.crc32(_footer(content)), columns)
 
 
 def _checksum_file(copy: Path) -> Path:
@@ -218,7 +266,7 @@ def _make(copy: Path, path: Path, sealed: Sealed, columns: Sequence[LogColumn]) 
         )
         writer.add_key_value_metadata({_NOTE_KEY: msgspec.json.encode(note)})
     # Last: a copy without the right checksum is none.
-    write_atomically(_checksum_file(copy), _checksum(copy.read_bytes()))
+    write_atomically(_checksum_file(copy), msgspec.json.encode(_checksums(copy)))
 
 
 def _parsed(stream: SegmentStream, columns: Sequence[LogColumn], names: Sequence[str]) -> Iterator[pa.Table]:

@@ -79,7 +79,7 @@ def read_log(
 
 
 def take_rows(live: LiveRows, rows: NDArray[np.int64] | NDArray[np.bool_]) -> LiveRows:
-    """Some of the rows, by positions or by a mask."""
+    """Some of the rows, by positions or by a mask; `labels` and `quality` stay those of all."""
     places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
     return replace(
         live,

@@ -42,9 +42,14 @@ class Reference:
 def canonical_columns(card: ModelCard) -> dict[str, bool]:
     """Every column that reference and window share, by name: True for numbers, False for texts."""
     numbers = {feature_column(feature.name): feature.type in ("number", "integer") for feature in card.features}
+    return numbers | answer_columns(card)
+
+
+def answer_columns(card: ModelCard) -> dict[str, bool]:
+    """Those of them that quality is measured on: what the model answered, and the label."""
     answer = card.task == "regression"
     scores = {CONFIDENCE: True} | dict.fromkeys(probability_columns(card), True) if card.has_probabilities else {}
-    return {**numbers, PREDICTION: answer, **scores, LABEL: answer}
+    return {PREDICTION: answer, **scores, LABEL: answer}
 
 
 def load_reference(registry: Registry, card: ModelCard) -> Reference:

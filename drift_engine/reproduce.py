@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from drift_engine.errors import DriftError
-from drift_engine.live_log import located
+from drift_engine.log_files import located
 from drift_engine.results.schema import InputFile, Result
 from drift_engine.results.store import ResultError, ResultStore, RunPlace, encode_result, read_result
 from drift_engine.run import Engine, library_versions
@@ -105,6 +105,7 @@ def reproduce(paths: Paths, run_id: str) -> Reproduction:
     if recorded.outcome == "failed":
         raise NotRepeatable(f"the run failed ({recorded.reason}); there is nothing to repeat")
     settings, notes = _settings(recorded)
+    raw["config"] = _with_days(recorded)
     engine = Engine(paths, settings)
     card = engine.registry.card(recorded.model_name, recorded.model_version)
     reference_inputs = recorded.reference.inputs if recorded.reference else ()
@@ -163,15 +164,28 @@ def _prefix_sha256(path: Path, size: int) -> str:
 def _settings(recorded: Result) -> tuple[DriftSettings, list[str]]:
     """The recorded settings; those that the run's version did not have yet are at their defaults, and named."""
     known = {spec.name for spec in dataclasses.fields(DriftSettings)}
-    if unknown := sorted(recorded.config.keys() - known):
+    config = _with_days(recorded)
+    if unknown := sorted(config.keys() - known):
         raise NotRepeatable(f"the run had settings that this version does not know: {', '.join(unknown)}")
     try:
-        settings = msgspec.convert(recorded.config, DriftSettings)
+        settings = msgspec.convert(config, DriftSettings)
     except msgspec.ValidationError as error:
         raise NotRepeatable(f"the run's settings cannot be used: {error}") from None
-    added = sorted(known - recorded.config.keys())
+    added = sorted(known - config.keys())
     notes = [f"settings that the run's version did not have are at their defaults: {', '.join(added)}"] if added else []
     return settings, notes
+
+
+def _with_days(recorded: Result) -> dict[str, Any]:
+    """The settings; of a run that knew `performance_hours`, its default as what says the same now.
+
+    A scheduled run measured quality on the 24 hours that it reads anyway, an ad hoc one on its window.
+    """
+    config = dict(recorded.config)
+    if config.get("performance_hours") == 24.0:
+        del config["performance_hours"]
+        config["performance_days"] = 1.0 if recorded.window.kind == "scheduled" else 0.0
+    return config
 
 
 def _drop_passing(raw: dict[str, Any], repeated: dict[str, Any], notes: list[str]) -> None:

@@ -6,16 +6,15 @@ import dataclasses
 import importlib.metadata
 import logging
 import platform
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from drift_engine.analysis import Findings, analyse, no_analysis
 from drift_engine.errors import DriftError
+from drift_engine.labels.look_back import Wanted
 from drift_engine.live_log import LiveRows
 from drift_engine.quality import labelled_rows
 from drift_engine.reference import Reference
@@ -28,6 +27,7 @@ from drift_engine.settings import DriftSettings
 from drift_engine.sources import Logs, Source
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
+from drift_engine.window import DAY_SECONDS
 from gateway.clock import parse_utc, utc_text
 from gateway.registry import ModelCard, Registry
 from gateway.settings import Paths
@@ -116,6 +116,8 @@ class Engine:
             looked = _Looked(no_analysis(card, window, self.settings, reason))
         progress.stage("report")
         result = self._result(card, window, looked, started)
+        superseded = self.store.superseded(card.name, card.version, window)
+        result = dataclasses.replace(result, supersedes=superseded)
         html = report_page(result, card, looked.samples)
         finished = self.clock()
         duration = round(time.monotonic() - began, 3)
@@ -144,6 +146,7 @@ class Engine:
             span_start=self._span_start(window),
             window_start=window.start,
             end=window.end,
+            wanted=self._wanted(window),
             progress=progress.files,
         )
         progress.stage("statistics")
@@ -151,22 +154,24 @@ class Engine:
         samples = _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
         return _Looked(findings, samples, chosen.used)
 
-    def _span_start(self, window: Window) -> str:
-        """Where reading begins: the longest time scale; and labels come late, so quality looks far back too.
-
-        An ad hoc window is judged for itself: whoever names a time asks about that time.
-        """
+    @staticmethod
+    def _span_start(window: Window) -> str:
+        """Where reading begins: with the longest time scale; an ad hoc window is compared for itself alone."""
         if window.kind == "adhoc":
             return window.start
-        back = parse_utc(window.end) - max(self.settings.performance_hours * 3600, *LONGER.values())
-        return min(window.start, utc_text(max(0.0, back)))
+        return min(window.start, utc_text(max(0.0, parse_utc(window.end) - max(LONGER.values()))))
+
+    def _wanted(self, window: Window) -> Wanted:
+        """Labels come late, so quality looks further back."""
+        since = utc_text(max(0.0, parse_utc(window.end) - self.settings.performance_days * DAY_SECONDS))
+        return Wanted(self.settings.performance_rows, since)
 
     def _result(self, card: ModelCard, window: Window, looked: _Looked, started: float) -> Result:
         findings = looked.findings
         parts = {spec.name: getattr(findings, spec.name) for spec in dataclasses.fields(findings)}
         del parts["quality_rows"], parts["drawn_from"]
         return Result(
-            run_id=new_run_id(started),
+            run_id=self.store.new_run_id(card.name, card.version, window, started),
             model_name=card.name,
             model_version=card.version,
             window=window,
@@ -190,16 +195,10 @@ def _samples(findings: Findings, reference: Reference, live: LiveRows, settings:
 
     before, now = None, None
     if findings.performance.outcome == "ok":
-        now = some(live.table.take(findings.quality_rows))
+        now = some(live.quality.take(findings.quality_rows))
         known = labelled_rows(reference.baseline)
         before = some(reference.baseline.take(known)) if len(known) else None
     return Samples(some(reference.table), some(live.table.after(findings.drawn_from)), before, now)
-
-
-def new_run_id(started: float) -> str:
-    """A name that sorts by time and does not collide, e.g. 20261120T151139.123456Z-1a2b3c."""
-    moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return f"{moment}-{secrets.token_hex(3)}"
 
 
 def library_versions() -> dict[str, str]:

@@ -36,7 +36,7 @@ MODEL_KEYS = (
     "importance_share",
     "labelled_rows_min",
     "performance_rows",
-    "performance_hours",
+    "performance_days",
     "accuracy_drop_percent",
 )
 #: At most this part of a column's budget for each check beside the shape's, so that the shape always has some.
@@ -162,8 +162,10 @@ class DriftSettings:
     )
     labelled_rows_min: int = setting(100, "fewest labelled rows that quality is judged on", minimum=10)
     performance_rows: int = setting(1000, "quality is measured on at most this many of the newest labelled rows")
-    performance_hours: float = setting(
-        24.0, "how far before its end a scheduled run looks for labelled rows, when its window is shorter", minimum=0
+    performance_days: float = setting(
+        90.0,
+        "how far before its end a run looks for that many labelled rows, where those that it compares are fewer",
+        minimum=0,
     )
     accuracy_drop_percent: float = setting(
         5.0, "drop of quality, in percent of the baseline, that is tolerated", minimum=0, maximum=100

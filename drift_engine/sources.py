@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from drift_engine.columnar import ColumnCache
+from drift_engine.labels.look_back import Wanted
 from drift_engine.live_log import LiveRows, Progress, Span, SpanRows, read_live, read_spans
 from drift_engine.results.schema import InputFile
 from gateway.registry import ModelCard
@@ -17,9 +18,16 @@ class Source(Protocol):
     """Reads the logs of a model version."""
 
     def live(
-        self, card: ModelCard, *, span_start: str, window_start: str, end: str, progress: Progress = ...
+        self,
+        card: ModelCard,
+        *,
+        span_start: str,
+        window_start: str,
+        end: str,
+        wanted: Wanted | None = None,
+        progress: Progress = ...,
     ) -> LiveRows:
-        """The predictions with span_start <= timestamp < end, and their labels."""
+        """The predictions with span_start <= timestamp < end, and their labels. See `read_live`."""
 
     def reference(self, card: ModelCard, spans: Sequence[Span]) -> SpanRows:
         """The predictions of the spans that a reference consists of."""
@@ -36,7 +44,14 @@ class Logs:
         return ColumnCache(self.paths.state / "columns")
 
     def live(
-        self, card: ModelCard, *, span_start: str, window_start: str, end: str, progress: Progress = lambda *_: None
+        self,
+        card: ModelCard,
+        *,
+        span_start: str,
+        window_start: str,
+        end: str,
+        wanted: Wanted | None = None,
+        progress: Progress = lambda *_: None,
     ) -> LiveRows:
         """See Source."""
         return read_live(
@@ -46,6 +61,7 @@ class Logs:
             span_start=span_start,
             window_start=window_start,
             end=end,
+            wanted=wanted,
             progress=progress,
         )
 
@@ -63,7 +79,14 @@ class RecordedLogs:
     reference_inputs: tuple[InputFile, ...]
 
     def live(
-        self, card: ModelCard, *, span_start: str, window_start: str, end: str, progress: Progress = lambda *_: None
+        self,
+        card: ModelCard,
+        *,
+        span_start: str,
+        window_start: str,
+        end: str,
+        wanted: Wanted | None = None,
+        progress: Progress = lambda *_: None,
     ) -> LiveRows:
         """See Source. Raises InputGone."""
         return read_live(
@@ -73,6 +96,7 @@ class RecordedLogs:
             span_start=span_start,
             window_start=window_start,
             end=end,
+            wanted=wanted,
             recorded=self.inputs,
             progress=progress,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +99,29 @@ def sample(table: Table, rows_max: int, seed: int) -> Table:
         return table
     rows = np.random.default_rng(seed).choice(table.rows, rows_max, replace=False)
     return table.take(np.sort(rows))
+
+
+def stacked(tables: Sequence[Table]) -> Table:
+    """The rows of tables that have the same columns, one table behind the other; copied only if two have rows."""
+    full = [table for table in tables if table.rows] or list(tables[:1])
+    if len(full) == 1:
+        return full[0]
+    columns = {name: joined([table.columns[name] for table in full]) for name in full[0].columns}
+    return Table(columns, sum(table.rows for table in full))
+
+
+def joined(pieces: Sequence[Column]) -> Column:
+    """Columns of one kind, one behind the other; at least one."""
+    numbers = [piece.values for piece in pieces if isinstance(piece, NumberColumn)]
+    if numbers:
+        return NumberColumn(np.concatenate(numbers))
+    codes: list[Codes] = []
+    levels: list[str] = []
+    for piece in pieces:
+        assert isinstance(piece, TextColumn)
+        codes.append(np.where(piece.codes < 0, -1, piece.codes + len(levels)).astype(np.int32))
+        levels += piece.levels
+    return text_column_of_codes(np.concatenate(codes), levels)
 
 
 def _piece(mask: NDArray[np.bool_], count: int) -> Rows:

@@ -30,7 +30,7 @@ def assess_log(
     if earlier < EARLIER_MIN:
         unanswered.append(
             f"whether the number of rows is usual: not enough history ({earlier} windows of this length before it were "
-            f"read, {EARLIER_MIN} are needed; scheduled runs read {settings.performance_hours:g} hours)"
+            f"read, {EARLIER_MIN} are needed; scheduled runs read 24 hours)"
         )
     return DataQuality(tuple(sorted(findings, key=_gravest_first)), tuple(unanswered))
 

@@ -16,9 +16,8 @@ from drift_engine.errors import DriftError
 from drift_engine.exit_codes import DIFFERS, FAILED, INSUFFICIENT, OK, USAGE
 from drift_engine.logged import EVER
 from drift_engine.replay.page import details, headline
-from drift_engine.replay.replay import CHANGES, PAGE, NothingToReplay, Order, replay
+from drift_engine.replay.replay import CHANGES, PAGE, NothingToReplay, Order, new_replay_id, replay
 from drift_engine.replay.schema import Replay
-from drift_engine.run import new_run_id
 from drift_engine.sentences import number, percent, printable
 from drift_engine.settings import DriftSettings
 from drift_engine.window import moment_asked
@@ -94,7 +93,7 @@ def _run(paths: Paths, order: Order) -> int:
     started = time.time()
     try:
         with TerminalProgress(f"{order.card.name} {order.card.version}") as progress:
-            found, folder = replay(paths, order, replay_id=new_run_id(started), now=started, progress=progress)
+            found, folder = replay(paths, order, replay_id=new_replay_id(started), now=started, progress=progress)
     except NothingToReplay as error:
         return _refuse(error, INSUFFICIENT)
     except (DriftError, RegistryError, OSError) as error:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,12 @@ class _Asked:
     change: NDArray[np.float64]
     what: str
     changed: NDArray[np.bool_]
+
+
+def new_replay_id(started: float) -> str:
+    """A name that sorts by time and does not collide, e.g. 20261120T151139.123456Z-1a2b3c."""
+    moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return f"{moment}-{secrets.token_hex(3)}"
 
 
 def replay(paths: Paths, order: Order, *, replay_id: str, now: float, progress: Progress) -> tuple[Replay, Path]:

@@ -14,10 +14,13 @@ A pointer never stops a run: one that cannot be read, or that speaks of the futu
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -84,6 +87,35 @@ class ResultStore:
     def folder(self, name: str, version: str) -> Path:
         """Where the runs of one model version are. Raises RegistryError for names that could leave `reports`."""
         return self.reports / check_name(name) / check_version(version)
+
+    def new_run_id(self, name: str, version: str, window: Window, started: float) -> str:
+        """A name for a run that no other run has, e.g. 20261120T151139.123456Z-1a2b3c: it sorts by time.
+
+        The first three digits behind the time are the window's, so that runs of one window are found by their names.
+        """
+        moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        while True:
+            run_id = f"{moment}-{_window_mark(window)}{secrets.token_hex(2)[1:]}"
+            if not (self.folder(name, version) / run_id).exists():
+                return run_id
+
+    def superseded(self, name: str, version: str, window: Window) -> str | None:
+        """The newest committed run over exactly this time, which a new one replaces; None where there is none.
+
+        Of the runs only those are opened whose names may be of this window. Those of program versions that did not
+        name them so are not found.
+        """
+        try:
+            latest = self.latest(name, version)
+        except ResultError:
+            latest = None
+        if latest is not None and window.end > latest.window_end:
+            return None
+        for folder in sorted(self.folder(name, version).glob(f"*-{_window_mark(window)}???"), reverse=True):
+            head = _read_head(folder / "result.json")
+            if head is not None and (head.window.start, head.window.end) == (window.start, window.end):
+                return head.run_id
+        return None
 
     def commit(self, result: Result, html: bytes, finished_at: float) -> Path:
         """Write a run: report, result, and the pointer: to it, if no committed run ends later. Raises OSError.
@@ -238,6 +270,10 @@ def _pointer_to(newest: _Head, heads: Sequence[_Head]) -> Latest:
         last_ok_finished_at=parse_utc(last_ok.finished_at) if last_ok else None,
         scheduled_from=_next_start(scheduled.outcome, scheduled.window) if scheduled else None,
     )
+
+
+def _window_mark(window: Window) -> str:
+    return hashlib.sha256(f"{window.start} {window.end}".encode()).hexdigest()[:3]
 
 
 def _check_moments(*moments: str | None) -> None:

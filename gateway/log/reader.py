@@ -111,7 +111,7 @@ class SegmentStream:
     Attributes:
         header: the header line that the columns demand, whatever the file has.
         bytes_read: length of the prefix read so far; `sha256` is its hash, in hexadecimal.
-        rows: intact lines inside the window; `rows_total` counts those outside too.
+        rows: intact lines inside the window; `rows_total` counts those outside too, `rows_before` those before it.
         damage: in file order; `damaged` is how many there are.
 
     Raises:
@@ -137,6 +137,7 @@ class SegmentStream:
         self.bytes_read = 0
         self.rows = 0
         self.rows_total = 0
+        self.rows_before = 0
         self.damage: list[Damage] = []
         self.damaged = 0
         #: Damage behind which no intact line has come yet, each with its place among the next block's intact lines.
@@ -222,7 +223,9 @@ class SegmentStream:
     def _inside(self, lines: list[bytes]) -> list[bytes]:
         first, last, time_of = self._start, self._end, self._time_of
         if first is not None:
+            count = len(lines)
             lines = [line for line in lines if time_of(line) >= first]
+            self.rows_before += count - len(lines)
         if last is not None:
             lines = [line for line in lines if time_of(line) < last]
         return lines

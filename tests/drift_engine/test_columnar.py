@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_engine import columnar, live_log
+from drift_engine import columnar
 from drift_engine.collector import time_order
 from drift_engine.columnar import ColumnCache
+from drift_engine.labels import gathered
 from drift_engine.live_log import LiveRows, read_live
 from drift_engine.parsing import MOMENT
 from drift_engine.table import NumberColumn, Table
@@ -119,7 +120,7 @@ def test_a_run_says_the_same_from_the_log_and_from_copies(tmp_path: Path) -> Non
     seal_all(made)
     second, third = made.run().result, made.run().result
     assert len(list(copies(made).glob("*.parquet"))) == 2
-    changing = {"run_id": "", "duration_seconds": 0.0, "finished_at": ""}
+    changing = {"run_id": "", "supersedes": None, "duration_seconds": 0.0, "finished_at": ""}
     assert replace(first, **changing) == replace(second, **changing) == replace(third, **changing)
 
 
@@ -405,7 +406,7 @@ def test_labels_of_other_predictions_are_let_go_without_effect(made: Scenario, m
     """The label log may be far larger than the window: the same labels are found."""
     window = {"start": NOW - 2500, "end": NOW - 2000}
     expected = read(made, **window)
-    monkeypatch.setattr(live_log, "_LABELS_HELD", 50)
+    monkeypatch.setattr(gathered, "LABELS_HELD", 50)
     assert_equal(read(made, **window), expected)
     labelled = [text for text in bits(expected.table)["label"] if text is not None]  # type: ignore[attr-defined]
     assert len(labelled) > 20
@@ -414,16 +415,18 @@ def test_labels_of_other_predictions_are_let_go_without_effect(made: Scenario, m
 
 def test_memory_for_labels_is_that_of_the_windows_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many labels there are for others, and although most of both have no client_id."""
-    monkeypatch.setattr(live_log, "_LABELS_HELD", 50)
+    monkeypatch.setattr(gathered, "LABELS_HELD", 50)
     keys = pa.table({"request_id": ["a", "b"], "client_id": pa.array([None, "c"], pa.string()), "instance": [0.0, 0.0]})
     times = pa.array([0] * 60, MOMENT)
     texts = {"request_id": ["a", *["x"] * 57, None, None], "client_id": [*[None] * 58, "c", "y"]}
     table = pa.table({**texts, "instance": [0.0] * 60, "label": ["yes"] * 60, "received_at": times})
-    known = live_log.LabelsOf(keys, table.slice(0, 0))
+    known = gathered.Gathered(keys, np.zeros(2, dtype=np.int64), table.slice(0, 0), window=(0, 1))
     for _ in range(3):
         known.add(table)
     assert known.held == 3 * 2
-    assert known.newest(np.array([1, 0]), is_number=False).label.codes.tolist() == [0, 0]  # type: ignore[union-attr]
+    matched = known.matched()
+    assert matched.newest(np.array([1, 0]), is_number=False).codes.tolist() == [0, 0]  # type: ignore[union-attr]
+    assert (matched.joined.repeated, matched.elsewhere) == (4, 3 * 58)
 
 
 @given(
