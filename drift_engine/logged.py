@@ -62,20 +62,49 @@ def read_log(
     Sealed segments that only hold older rows are not read, so time and memory are bounded by `rows_max` and by what is
     not sealed yet.
     """
-    start = max(since, _start_of_newest(paths, card, until, rows_max))
-    live = read_live(
+    start = max(since, start_of_newest(paths, card, until, rows_max))
+    live = read_span(paths, card, start, until, progress)
+    rows = live.table.rows
+    return live if rows <= rows_max else take_rows(live, np.arange(rows - rows_max, rows))
+
+
+def read_span(paths: Paths, card: ModelCard, since: str, until: str, progress: Progress = lambda *_: None) -> LiveRows:
+    """The predictions of a version with since <= timestamp < until, with keys and labels."""
+    return read_live(
         paths.live,
         card,
         cache=ColumnCache(paths.state / "columns"),
-        span_start=start,
-        window_start=start,
+        span_start=since,
+        window_start=since,
         end=until,
         with_keys=True,
         progress=progress,
     )
-    return (
-        live if live.table.rows <= rows_max else take_rows(live, np.arange(live.table.rows - rows_max, live.table.rows))
-    )
+
+
+def start_of_newest(paths: Paths, card: ModelCard, until: str, rows_max: int) -> str:
+    """A time before `until` from which on at least `rows_max` rows, or all, lie before it, as the manifests tell.
+
+    `EVER[0]` where that is all of the log.
+    """
+    try:
+        chain = read_chain(paths.live)
+    except UnreadableChain:
+        return EVER[0]
+    home = f"{card.name}/{card.version}/"
+    segments = [
+        (sealed.last_timestamp, sealed.first_timestamp, sealed.rows)
+        for sealed in chain.present.values()
+        if sealed.path.startswith(home) and sealed.first_timestamp and sealed.last_timestamp
+    ]
+    held, start = 0, until
+    for last, first, rows in sorted(segments, reverse=True):
+        if last >= until:
+            continue
+        if held >= rows_max:
+            return start
+        held, start = held + rows, min(start, first)
+    return EVER[0]
 
 
 def take_rows(live: LiveRows, rows: NDArray[np.int64] | NDArray[np.bool_]) -> LiveRows:
@@ -177,28 +206,6 @@ def _numbers(table: Table, name: str) -> NDArray[np.float64]:
     column = table.columns[name]
     assert isinstance(column, NumberColumn)
     return column.values
-
-
-def _start_of_newest(paths: Paths, card: ModelCard, until: str, rows_max: int) -> str:
-    """A time from which on at least `rows_max` rows, or all, lie before `until`, as the manifests tell."""
-    try:
-        chain = read_chain(paths.live)
-    except UnreadableChain:
-        return EVER[0]
-    home = f"{card.name}/{card.version}/"
-    segments = [
-        (sealed.last_timestamp, sealed.first_timestamp, sealed.rows)
-        for sealed in chain.present.values()
-        if sealed.path.startswith(home) and sealed.last_timestamp and sealed.first_timestamp
-    ]
-    segments = [segment for segment in segments if segment[0] < until]
-    held, start = 0, EVER[0]
-    for _, first, rows in sorted(segments, reverse=True):
-        if held >= rows_max:
-            return start
-        held += rows
-        start = first if start == EVER[0] else min(start, first)
-    return EVER[0]
 
 
 def _registry_column(feature: Feature, table: Table) -> Column:

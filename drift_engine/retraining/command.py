@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, about in (
         ("rows_min", "fewest labelled rows of the champion's log"),
         ("class_rows_min", "fewest rows of each class among those that are fitted"),
-        ("rows_max", "predictions read of each log, and rows fitted, at most; the newest"),
+        ("rows_max", "labelled rows used of each log, and rows fitted, at most; the newest"),
     ):
         parser.add_argument(
             f"--{name.replace('_', '-')}",

@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 from drift_engine.live_log import LiveRows
-from drift_engine.logged import differing, moment_text, read_log, score_rows, take_rows
+from drift_engine.logged import differing, moment_text, score_rows, take_rows
 from drift_engine.paired.compare import compare, deciding_figures
 from drift_engine.paired.schema import PairedComparison
 from drift_engine.results.schema import InputFile
 from drift_engine.retraining.evidence import calibration, class_figures, metrics_of, slices_of
 from drift_engine.retraining.fit import fit_candidate, frozen_parts, scorable
+from drift_engine.retraining.labelled_log import LabelledLog, read_labelled_log
 from drift_engine.retraining.page import model_report_page
 from drift_engine.retraining.rows import (
     LabelledRows,
     Limits,
     equal_rows,
-    labelled_part,
     labelled_rows,
     refuse_few_of_a_class,
     split_in_time,
@@ -120,8 +120,8 @@ def retrain(paths: Paths, order: Order, *, now: float, progress: Progress) -> Mo
     champion = load_verified(registry.folder(card.name, card.version), card)
     train = None if order.train is None else read_train(order.train, champion, card)
     progress.stage(f"reading the log of version {card.version}")
-    whole = read_log(paths, card, rows_max=order.limits.rows_max, progress=progress.files)
-    live, unusable = labelled_part(card, whole)
+    log = read_labelled_log(paths, card, rows_max=order.limits.rows_max, progress=progress.files)
+    live = log.live
     cut = split_in_time(live, order.limits)
     older, newest = take_rows(live, np.arange(cut)), take_rows(live, np.arange(cut, live.table.rows))
     rows = labelled_rows(card, newest)
@@ -138,7 +138,7 @@ def retrain(paths: Paths, order: Order, *, now: float, progress: Progress) -> Mo
     reports: list[ModelReport] = []
 
     def before_commit(successor: ModelCard) -> None:
-        report = _report(order, successor, candidate, judged, to_fit, unusable, notes, whole.inputs)
+        report = _report(order, successor, candidate, judged, to_fit, log, notes)
         _write(paths, report)
         reports.append(report)
 
@@ -212,12 +212,11 @@ def _other_versions(
             continue
         progress.stage(f"reading the log of version {version}")
         until = moment_text(split)
-        live = read_log(paths, other, until=until, rows_max=order.limits.rows_max, progress=progress.files)
-        labelled, unusable = labelled_part(order.card, live)
-        inputs |= {file.path: file for file in live.inputs if file.log == "predictions"}
-        if labelled.table.rows:
-            sources.append(_Source(f"log of version {version}", labelled))
-            left_out |= {f"of version {version}, {reason}": count for reason, count in unusable.items() if count}
+        log = read_labelled_log(paths, other, rows_max=order.limits.rows_max, until=until, progress=progress.files)
+        inputs |= {file.path: file for file in log.inputs if file.log == "predictions"}
+        if log.live.table.rows:
+            sources.append(_Source(f"log of version {version}", log.live))
+            left_out |= {f"of version {version}, {reason}": count for reason, count in log.left_out.items()}
     return sources, left_out, tuple(notes), tuple(inputs.values())
 
 
@@ -261,9 +260,8 @@ def _report(
     candidate: Any,
     judged: _Judged,
     to_fit: _ToFit,
-    unusable: dict[str, int],
+    log: LabelledLog,
     notes: tuple[str, ...],
-    inputs: tuple[InputFile, ...],
 ) -> ModelReport:
     card, truth, sides = order.card, judged.rows.truth, (judged.champion, judged.candidate)
     is_classifier = card.task != "regression"
@@ -279,7 +277,7 @@ def _report(
         fitted=to_fit.used,
         judged=_used(card, _Source(f"log of version {card.version}", judged.live)),
         labels_after_split=to_fit.labels_after_split,
-        left_out={reason: count for reason, count in (unusable | to_fit.left_out).items() if count},
+        left_out=log.left_out | to_fit.left_out,
         champion_metrics=metrics_of(card, truth, judged.champion, order.seed),
         candidate_metrics=metrics_of(card, truth, judged.candidate, order.seed),
         classes=class_figures(card, truth, *sides) if is_classifier else (),
@@ -291,7 +289,7 @@ def _report(
         artifact_sha256=successor.artifact.record.sha256,
         champion_artifact_sha256=card.artifact.record.sha256,
         reference_sha256=successor.reference.sha256,
-        inputs=(*inputs, *to_fit.inputs),
+        inputs=(*log.inputs, *to_fit.inputs),
         seed=order.seed,
         libraries={"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _LIBRARIES},

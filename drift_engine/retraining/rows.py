@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drift_engine.live_log import LiveRows
-from drift_engine.logged import labels_known, labels_of, labels_usable, registry_columns, take_rows
+from drift_engine.logged import labels_of, registry_columns
 from drift_engine.retraining.errors import TooFewRows
 from gateway.registry import Feature, ModelCard
 from gateway.registry.columns import class_text
@@ -58,20 +58,13 @@ class Limits:
         rows_min: labelled rows of the log.
         class_rows_min: rows of each class in the part that is fitted.
         judged_share: part of the labelled rows that stays unfitted, the newest ones.
-        rows_max: predictions that are read of each log, and rows that are fitted, at most; the newest.
+        rows_max: labelled rows that are used of each log, and rows that are fitted, at most; the newest.
     """
 
     rows_min: int = 500
     class_rows_min: int = 50
     judged_share: float = 0.3
     rows_max: int = 1_000_000
-
-
-def labelled_part(card: ModelCard, live: LiveRows) -> tuple[LiveRows, dict[str, int]]:
-    """The rows with a usable label, and how many there are without one, by reason."""
-    known, usable = labels_known(live.table), labels_usable(card, live.table)
-    reasons = {"without a label": int(np.sum(~known)), "label is none of the model's": int(np.sum(known & ~usable))}
-    return take_rows(live, usable), reasons
 
 
 def split_in_time(live: LiveRows, limits: Limits) -> int:

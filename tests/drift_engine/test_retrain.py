@@ -24,6 +24,7 @@ from drift_engine.retraining.retrain import Order, retrain
 from drift_engine.retraining.rows import Limits
 from drift_engine.retraining.schema import ModelReport
 from drift_engine.run import Silent
+from gateway.clock import utc_text
 from gateway.registry import ModelCard
 from gateway.registry.artifact import load_verified
 from gateway.registry.columns import LABEL
@@ -162,7 +163,7 @@ def test_the_newest_label_wins_and_strangers_are_left_out(place: Place) -> None:
     answered.label(place.paths.live, card, ids[:10], ["9"] * 10, START + 10**6 * 3)
     report = retrained(place, card)
     assert report.comparison.verdict == "better"
-    assert report.left_out == {"label is none of the model's": 10}
+    assert report.left_out == {"with a label that is none of the model's": 10}
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -307,6 +308,25 @@ def test_rows_are_bounded(place: Place) -> None:
     assert [used.rows for used in report.fitted] == [300, 700]
     assert report.judged.rows == 300
     assert "of train.csv only the last 300 rows are fitted (--rows-max)" in report.notes
+
+
+def test_the_log_is_read_back_as_far_as_labels_need(place: Place) -> None:
+    """The newest predictions have no label yet: older segments are read, and all steps together lose no row."""
+    card = register_numbers(place.registry, place.root / "in")
+    table = turned(1200, seed=7)
+    for begin in range(0, 1200, 300):
+        ids = answered.answer(
+            place.registry, place.paths.live, card, table.iloc[begin : begin + 300],
+            start=START + begin * STEP, step_seconds=STEP,
+        )  # fmt: skip
+        if begin < 900:
+            answered.label(place.paths.live, card, ids, table["y"].tolist()[begin : begin + 300], START + 10**6)
+    assert place.run("-m", "gateway.log", "seal").returncode == 0
+    report = retrained(place, card, limits=Limits(rows_max=550))
+    assert (report.fitted[0].rows, report.judged.rows) == (385, 165)
+    assert report.judged.last == utc_text(START + 899 * STEP)
+    assert report.fitted[0].first == utc_text(START + 350 * STEP)
+    assert report.left_out == {"without a label": 300}
 
 
 def test_the_command_promotes_only_what_is_better(place: Place) -> None:
