@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift compare reproduce history labels fetch-labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts bench-labels models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
+.PHONY: help run demo register drift compare reproduce retrain replay history labels fetch-labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts bench-labels models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -49,6 +49,16 @@ reproduce: $(RUNTIME) ## Repeat a drift run from what it recorded and compare ev
 
 history: $(RUNTIME) ## Keep what each day came to, scored again as labels come (the scheduler does it every hour) [NAME=fraud [VERSION=2]] [DAYS=90]
 	@$(BIN)/python -m drift_engine history $(call option,NAME,--name) $(call option,VERSION,--version) $(call option,DAYS,--days)
+
+retrain: $(RUNTIME) ## Fit a candidate on labelled live rows and hold it against the champion: NAME=fraud [VERSION=1] [TRAIN=train.csv] [PROMOTE=1] [ARGS="--decide-by roc_auc"]
+	$(if $(NAME),,$(error say which model: make retrain NAME=name))
+	@$(BIN)/python -m drift_engine retrain --name "$(NAME)" $(call option,VERSION,--version) $(call option,TRAIN,--train) \
+	  $(if $(filter 1,$(PROMOTE)),--promote) $(ARGS)
+
+replay: $(RUNTIME) ## Ask a version what was logged, and show where its answers differ: NAME=fraud VERSION=2 [SINCE= UNTIL= ROWS=100000] [LOG=1]
+	$(if $(and $(NAME),$(VERSION)),,$(error say what to replay: make replay NAME=name VERSION=version))
+	@$(BIN)/python -m drift_engine replay --name "$(NAME)" --version "$(VERSION)" $(call option,LOG,--log) \
+	  $(call option,SINCE,--since) $(call option,UNTIL,--until) $(call option,ROWS,--rows) $(ARGS)
 
 labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
 	@$(if $(FILE),,$(error say which file: make labels FILE=labels.csv))$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"

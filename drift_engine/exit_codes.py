@@ -12,6 +12,7 @@ from drift_engine.results.schema import Alert, Result
 OK, FAILED, USAGE = 0, 1, 2
 DRIFT, INSUFFICIENT = 3, 4
 EXPIRED, CHANGED = 5, 6
+NOT_BETTER, DIFFERS = 7, 8
 BUSY = 75
 #: Which of several codes a command ends with: the gravest, last here.
 _GRAVITY = (OK, INSUFFICIENT, DRIFT, BUSY, FAILED, USAGE)

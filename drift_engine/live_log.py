@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from drift_engine.collector import Collector, time_order
 from drift_engine.columnar import ColumnCache
+from drift_engine.labels.counts import Matched
 from drift_engine.labels.gathered import LABEL_COLUMNS, Gathered
 from drift_engine.labels.join import lead_before
 from drift_engine.labels.look_back import Read, Wanted, look_back
@@ -24,7 +26,7 @@ from drift_engine.parsing import moment, no_rows
 from drift_engine.reference import answer_columns, canonical_columns
 from drift_engine.results.quality import LabelCounts
 from drift_engine.results.schema import InputFile
-from drift_engine.table import Column, NumberColumn, Table, stacked
+from drift_engine.table import NumberColumn, Table, stacked
 from gateway.log import labels, predictions
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Chain
@@ -45,10 +47,26 @@ class Attached:
     Attributes:
         keys: columns `request_id`, `client_id`, `instance`.
         latency_ms: shape (rows,), NaN where unknown.
+        received: shape (rows,), when the newest label was received, microseconds since the epoch, -1 without one.
     """
 
     keys: pa.Table
     latency_ms: NDArray[np.float64]
+    received: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Attached]) -> Attached:
+        """Of the rows of all parts, one after the other."""
+        return cls(
+            pa.concat_tables([part.keys for part in parts]),
+            np.concatenate([part.latency_ms for part in parts]),
+            np.concatenate([part.received for part in parts]),
+        )
+
+    def take(self, rows: NDArray[Any]) -> Attached:
+        """Of the rows selected by a mask or by positions."""
+        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return Attached(self.keys.take(pa.array(chosen)), self.latency_ms[chosen], self.received[chosen])
 
 
 @dataclass(frozen=True)
@@ -118,7 +136,7 @@ def read_live(
     Args:
         wanted: labelled rows for `quality` that older predictions are looked through for; None: none.
         label_files: the label segments to read; all of them unless given.
-        attached: read ids and latencies too.
+        attached: read ids, latencies and times of labels too, some 60 bytes for each row.
 
     Raises:
         InputGone: a recorded file is not there any more.
@@ -159,7 +177,7 @@ def read_live(
         inputs=in_order(file for part in reached.files for file in part.inputs),
         labels=reached.matched.counts(reached.since, end, len(keys) + reached.predictions),
         quality=stacked([reached.table, table.select(tuple(answers))]),
-        attached=Attached(keys.take(order), _numbers(found.columns[_LATENCY])) if attached else None,
+        attached=_attached(keys, reached.matched, found, order) if attached else None,
     )
 
 
@@ -248,9 +266,10 @@ def _recorded(live: Path, inputs: Sequence[InputFile] | None) -> dict[Path, Inpu
     return found
 
 
-def _numbers(column: Column) -> NDArray[np.float64]:
-    assert isinstance(column, NumberColumn)
-    return column.values
+def _attached(keys: pa.Table, matched: Matched, found: Table, order: NDArray[np.int64]) -> Attached:
+    latency = found.columns[_LATENCY]
+    assert isinstance(latency, NumberColumn)
+    return Attached(keys.take(pa.array(order)), latency.values, matched.newest_received(order))
 
 
 def _dropped(figures: Figures, label_figures: Figures, window_start: str) -> dict[str, int]:

@@ -41,8 +41,8 @@ def adhoc_window(now: float, *, length: str | None, since: str | None, until: st
     """
     if length is not None and since is not None:
         raise InvalidWindow("give --window or --since, not both")
-    end = now if until is None else min(now, _moment(until))
-    start = max(0.0, end - duration_seconds(length or "24h")) if since is None else _moment(since)
+    end = now if until is None else min(now, moment_asked(until))
+    start = max(0.0, end - duration_seconds(length or "24h")) if since is None else moment_asked(since)
     if start >= end:
         raise InvalidWindow(f"the window would end ({utc_text(end)}) before it starts ({utc_text(start)})")
     return Window(utc_text(start), utc_text(end), "adhoc")
@@ -62,7 +62,7 @@ def scheduled_window(now: float, grace_seconds: float, latest: Latest | None) ->
     return Window(utc_text(start), utc_text(end), "scheduled") if start < end else None
 
 
-def _moment(text: str) -> float:
+def moment_asked(text: str) -> float:
     """Seconds since the epoch, not before it."""
     try:
         seconds = max(0.0, parse_utc(text))

@@ -47,6 +47,10 @@ class Matched:
         column = number_column(self.label) if is_number else text_column(self.label)
         return picked(column, self.joined.newest[order])
 
+    def newest_received(self, order: Positions) -> Positions:
+        """When the newest label of each prediction was received, in the given order; -1 where there is none."""
+        return np.append(self.received, -1)[self.joined.newest[order]]
+
     def counts(self, since: str, end: str, predictions: int) -> LabelCounts:
         """The figures of all `predictions` that were looked at, those that no label could name among them.
 

@@ -45,7 +45,8 @@ class Feature:
     """One input of the model, in the model's order.
 
     `minimum` and `maximum` are the range observed in the reference (numbers and integers), `categories` the
-    observed levels in order of first appearance (categories). `nullable`: the reference held missing values.
+    observed levels in order of first appearance (categories). `nullable`: the reference held missing values. In a
+    version that was retrained they also hold what its predecessor knew, and what the rows that it was fitted on showed.
     `unseen`: what becomes of a value that the reference did not show, a category that is none of `categories` or a
     number outside of the range; None is the type's own way, which rejects categories and accepts numbers.
     """

@@ -72,6 +72,8 @@ def evaluate(
     target: Column,
     unseen: Mapping[str, Unseen],
     progress: Progress,
+    *,
+    known: tuple[Feature, ...] | None = None,
 ) -> Evaluation:
     """Score the table exactly as the gateway will score requests.
 
@@ -79,13 +81,15 @@ def evaluate(
         columns: the model's inputs, in its order.
         target: the true values.
         unseen: for features that do not follow their type's own way, what becomes of values not in the table.
+        known: the features, where more is known of them than the table shows; inferred from it otherwise.
 
     Raises:
         RegistryError: what cannot be served, in one sentence.
     """
     rows = len(target.values)
     task, classes = task_of(model)
-    features = with_unseen(features_of(columns), unseen)
+    inferred = features_of(columns)
+    features = with_unseen(inferred, unseen) if known is None else known
     truth = truth_of(target, classes)
     frame = frame_of(features, [column.inputs() for column in columns])
     with progress(f"scoring {rows:,} rows"):

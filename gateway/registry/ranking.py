@@ -52,16 +52,43 @@ def weighted_auc(labels: NDArray[np.int64], probabilities: Floats) -> Metric | N
     present = np.flatnonzero(counts)
     if len(present) < 2:
         return None
+    value, influence = _weighted_influence(labels, probabilities)
+    variance = float(influence.var(ddof=1) / rows)
+    return _auc_metric(value, variance, int(min(counts[present].min(), rows - counts[present].max())), "weighted")
+
+
+def auc_terms(truth: NDArray[np.bool_], scores: Floats) -> Floats:
+    """Terms of the rows whose mean is the ROC AUC, shape (rows,); both classes are present.
+
+    Each is the AUC plus the row's influence on it (DeLong's placements), so the variance of their mean is DeLong's, and
+    the difference of two models' terms has the covariance of both in it.
+    """
+    value, of_positives, of_negatives = _placements(truth, scores)
+    terms = np.empty(len(truth))
+    terms[truth] = value + len(truth) / truth.sum() * (of_positives - value)
+    terms[~truth] = value + len(truth) / (~truth).sum() * (of_negatives - value)
+    return terms
+
+
+def weighted_auc_terms(labels: NDArray[np.int64], probabilities: Floats) -> Floats:
+    """As `auc_terms`, of the one-vs-rest AUC weighted by the classes' rows; at least two classes are present."""
+    value, influence = _weighted_influence(labels, probabilities)
+    return np.asarray(value + influence - influence.mean())
+
+
+def _weighted_influence(labels: NDArray[np.int64], probabilities: Floats) -> tuple[float, Floats]:
+    """The weighted AUC and each row's influence on it, up to a constant."""
+    rows = len(labels)
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
     value, influence = 0.0, np.zeros(rows)
-    for code in present:
+    for code in np.flatnonzero(counts):
         truth, share = labels == code, counts[code] / rows
         area, of_positives, of_negatives = _placements(truth, probabilities[:, code])
         value += float(share * area)
         # A row of the class pulls by (its placement - area) on the area and by (area) on the class's weight.
         influence[truth] += of_positives
         influence[~truth] += share / (1 - share) * (of_negatives - area)
-    variance = float(influence.var(ddof=1) / rows)
-    return _auc_metric(value, variance, int(min(counts[present].min(), rows - counts[present].max())), "weighted")
+    return value, influence
 
 
 def _placements(truth: NDArray[np.bool_], scores: Floats) -> tuple[float, Floats, Floats]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -23,6 +23,7 @@ from gateway.registry.artifact import file_record
 from gateway.registry.card import (
     Artifact,
     ClassLabel,
+    Feature,
     Metric,
     ModelCard,
     RegistryError,
@@ -40,7 +41,7 @@ from gateway.registry.inspection import inputs_of, positive_class_of
 from gateway.registry.model_file import load_model, pin_to_one_thread, refuse_none_as_missing, store_model
 from gateway.registry.pointer import Serving
 from gateway.registry.store import Registry
-from gateway.registry.table import read_table
+from gateway.registry.table import Column, read_table
 
 #: Of permutation importances: registering the same files twice gives the same card.
 SEED = 20_261_120
@@ -142,22 +143,8 @@ def register_with_details(
     except CannotScore as error:
         raise RegistryError(f"{error}{text_hint(texts, inputs.columns)}") from error
     positive = positive_class_of(evaluation.classes, positive_class)
-    with progress("measuring the baseline and the features' weights"):
-        baseline = baseline_of(evaluation, positive)
-        importances = importances_of(
-            model, evaluation.features, evaluation.classes, evaluation.frame, evaluation.truth, SEED
-        )
-    draft = _Draft(name, target, positive, baseline, importances, _estimator_name(model), now)
-    try:
-        with registry.changing(), _staging(registry) as staging:
-            registry.serving()  # an unreadable pointer is found here, before a version is committed that cannot serve
-            with progress("storing the model and asking it again"):
-                stored = store_model(model, staging, evaluation.answers_alike)
-            with progress("writing the registry"):
-                card = _commit(registry, draft, evaluation, stored, version)
-            serving = _serve(registry, card)
-    except OSError as error:
-        raise RegistryError(f"cannot write the registry, nothing was registered: {_reason(error)}") from error
+    draft = _draft(model, evaluation, name, target, positive, now, progress)
+    card, serving = _store(registry, model, draft, evaluation, version, progress)
     return Registration(
         card=card,
         ignored_columns=inputs.ignored,
@@ -167,6 +154,39 @@ def register_with_details(
         is_default=serving.default_model == card.name,
         notes=notes,
     )
+
+
+def register_successor(
+    model: Any,
+    predecessor: ModelCard,
+    features: tuple[Feature, ...],
+    columns: tuple[Column, ...],
+    target: Column,
+    *,
+    registry: Registry,
+    now: float,
+    before_commit: Callable[[ModelCard], None],
+    progress: Progress = _quietly,
+) -> ModelCard:
+    """Register a fitted model that may take a version's place, from memory. It does not serve, whatever serves.
+
+    Args:
+        model: fitted, of the predecessor's kind; takes `features`, which are the predecessor's or wider.
+        columns: the features of rows that the model was not fitted on, in order of time.
+        target: their true values.
+        before_commit: called with the card when every file is written and the version is not visible yet; what it
+            raises keeps it from becoming visible.
+
+    Raises:
+        RegistryError: one plain sentence; nothing was registered then.
+    """
+    pin_to_one_thread(model)
+    evaluation = evaluate(model, columns, target, {}, progress, known=features)
+    draft = _draft(
+        model, evaluation, predecessor.name, predecessor.target, predecessor.positive_class, now, progress
+    )  # fmt: skip
+    way = _Way(f"retrained from {predecessor.version}", before_commit)
+    return _store(registry, model, draft, evaluation, None, progress, way)[0]
 
 
 @dataclass(frozen=True)
@@ -182,12 +202,63 @@ class _Draft:
     now: float
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How a version came to be, where nobody brought it as a file: the audit's word for it, and what precedes it.
+
+    Such a version never serves by itself.
+    """
+
+    origin: str
+    before_commit: Callable[[ModelCard], None]
+
+
+def _draft(
+    model: Any,
+    evaluation: Evaluation,
+    name: str,
+    target: str,
+    positive: ClassLabel | None,
+    now: float,
+    progress: Progress,
+) -> _Draft:
+    with progress("measuring the baseline and the features' weights"):
+        baseline = baseline_of(evaluation, positive)
+        importances = importances_of(
+            model, evaluation.features, evaluation.classes, evaluation.frame, evaluation.truth, SEED
+        )
+    return _Draft(name, target, positive, baseline, importances, _estimator_name(model), now)
+
+
+def _store(
+    registry: Registry,
+    model: Any,
+    draft: _Draft,
+    evaluation: Evaluation,
+    version: str | None,
+    progress: Progress,
+    way: _Way | None = None,
+) -> tuple[ModelCard, Serving]:
+    """Write the version, audit it, and let it serve where it may."""
+    try:
+        with registry.changing(), _staging(registry) as staging:
+            registry.serving()  # an unreadable pointer is found here, before a version is committed that cannot serve
+            with progress("storing the model and asking it again"):
+                stored = store_model(model, staging, evaluation.answers_alike)
+            with progress("writing the registry"):
+                card = _commit(registry, draft, evaluation, stored, version, way)
+            return card, _serve(registry, card, way)
+    except OSError as error:
+        raise RegistryError(f"cannot write the registry, nothing was registered: {_reason(error)}") from error
+
+
 def _commit(
     registry: Registry,
     draft: _Draft,
     evaluation: Evaluation,
     stored: tuple[Path, str, tuple[str, ...]],
     version: str | None,
+    way: _Way | None,
 ) -> ModelCard:
     """Write every file of the version, the card last. Call it inside `registry.changing()`."""
     version = version or _next_version(registry, draft.name)
@@ -226,20 +297,23 @@ def _commit(
         libraries={"python": platform.python_version(), **{name: installed_version(name) for name in _LIBRARIES}},
         importances=draft.importances,
     )
+    if way is not None:
+        way.before_commit(card)
     # The commit point: before it no reader sees the version, after it every file that the card names is there.
     write_atomically(folder / "model.json", encode(card))
     return card
 
 
-def _serve(registry: Registry, card: ModelCard) -> Serving:
+def _serve(registry: Registry, card: ModelCard, way: _Way | None) -> Serving:
     """Let the version serve when its model has none serving, and be the default when there is none; then audit."""
     serving = registry.serving()
     try:
-        if card.name not in serving.versions:
+        if way is None and card.name not in serving.versions:
             serving = serving.promoted(card.name, card.version)
             registry.set_serving(serving)
-        serves = "true" if serving.versions[card.name] == card.version else "false"
-        registry.audit(card.created_at, "register", card.name, card.version, serves=serves)
+        serves = "true" if serving.versions.get(card.name) == card.version else "false"
+        origin = {} if way is None else {"origin": way.origin}
+        registry.audit(card.created_at, "register", card.name, card.version, serves=serves, **origin)
     except OSError as error:
         raise RegistryError(
             f"{card.name} {card.version} is registered, but {registry.models} could not be brought up to date "

@@ -1,0 +1,40 @@
+"""Pages of our own: one way to render a template, and the filters that all of them share."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from drift_engine.paired.schema import chance, label_of
+from drift_engine.report import moment
+from drift_engine.sentences import number, percent, printable
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A template of `drift_engine/templates` with these values, everything in them escaped."""
+    return _environment().get_template(template).render(**values)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "printable": printable,
+        "label": label_of,
+        "moment": moment,
+        "chance": chance,
+    }
+    return environment

@@ -1,0 +1,36 @@
+"""CSV for people's spreadsheets: no field of it is taken for a formula, and numbers stay numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+
+Value = str | bool | int | float | None
+#: What makes a spreadsheet evaluate a field, or hides such a character behind blank ones.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def csv_document(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
+    """The rows under their header, in UTF-8, lines ended by CRLF as RFC 4180 says."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow([field_of(name) for name in header])
+    writer.writerows([field_of(value) for value in row] for row in rows)
+    return stream.getvalue().encode()
+
+
+def field_of(value: Value) -> str:
+    """One field. A text that a spreadsheet would evaluate gets a leading apostrophe, which it hides.
+
+    >>> field_of("=1+1"), field_of(-1.5), field_of(None), field_of(True)
+    ("'=1+1", '-1.5', '', 'true')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value

@@ -1,0 +1,24 @@
+"""CSV for spreadsheets: formulas are texts, numbers are numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from drift_engine.spreadsheets import csv_document
+
+
+def test_formulas_are_neutralised_and_numbers_stay_numbers() -> None:
+    """Whatever a field begins with, headers too; a negative number is no formula."""
+    header = ["=cmd", "number"]
+    rows = [["=1+1", -1.5], ["+a", 0.1 + 0.2], ["@x", 7], ["\tx", None], ["-x", float("nan")], ['a"b,\nc', True]]
+    document = csv_document(header, rows).decode()
+    assert list(csv.reader(io.StringIO(document, newline=""))) == [
+        ["'=cmd", "number"],
+        ["'=1+1", "-1.5"],
+        ["'+a", "0.30000000000000004"],
+        ["'@x", "7"],
+        ["'\tx", ""],
+        ["'-x", ""],
+        ['a"b,\nc', "true"],
+    ]
