@@ -59,6 +59,8 @@ class Clustering:
         whole_effect: the same of blocks from the whole reference, which slow changes of it make larger.
         blocks: how many blocks of the reference it was measured on; 0 where it could not be.
         block_rows: rows of each.
+        usual_repeat_rows: by how many rows one exact value grows in some stretch of the reference as long as the window
+            (`drift_engine.repeat_check`); 0 where nobody had to look.
     """
 
     weights: tuple[float, ...] = ()
@@ -68,6 +70,7 @@ class Clustering:
     whole_effect: float = 1.0
     blocks: int = 0
     block_rows: int = 0
+    usual_repeat_rows: float = 0.0
 
     @property
     def design_effect(self) -> float:

@@ -9,6 +9,7 @@ from typing import get_args
 from drift_engine.checks import Rule, Shape, check_column
 from drift_engine.clustering import INDEPENDENT, LOOK_ALPHA, Clustering, measure_clustering
 from drift_engine.methods import DEFAULT, Allowance, shape_by
+from drift_engine.repeat_check import usual_repeat
 from drift_engine.results.schema import Check, ColumnFinding, DataDrift, Severity
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
@@ -18,7 +19,7 @@ from drift_engine.summaries import (
 )
 from drift_engine.table import NumberColumn, Table
 
-_OTHER_METHODS = "mann-whitney + mood + hypergeometric + exceedance"
+_OTHER_METHODS = "mann-whitney + mood + hypergeometric + exceedance + tarone"
 #: (warning, high) by check: they grade a drift that was found, they do not find it. PSI has its classic bands; those of
 #: location and spread lie where a normal column's PSI crosses them.
 BANDS = {
@@ -27,6 +28,7 @@ BANDS = {
     "spread": (0.08, 0.11),
     "missing": (0.05, 0.20),
     "novel": (0.05, 0.20),
+    "repeat": (0.05, 0.20),
 }
 
 
@@ -139,14 +141,19 @@ def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule, lo
         reason = "has no value in the reference, so there is nothing to compare with"
         return _assemble(subject, window, _no_checks(reason), None, "", reason)
     cuts, before_summary, now_summary = summaries
-    clustering = measure_clustering(before, cuts, window.rows, look)
-    shape, checks = check_column(before_summary, now_summary, replace(rule, clustering=clustering))
+    rule = replace(rule, clustering=measure_clustering(before, cuts, window.rows, look))
+    shape, checks = check_column(before_summary, now_summary, rule)
+    if isinstance(before, NumberColumn) and any(check.name == "repeat" and check.detected for check in checks):
+        # A look that costs a sort of the reference, so only now: is that usual there?
+        usual = usual_repeat(before.values, window.rows)
+        rule = replace(rule, clustering=replace(rule.clustering, usual_repeat_rows=usual))
+        shape, checks = check_column(before_summary, now_summary, rule)
     if rule.method != DEFAULT:
         alpha = rule.shape_alpha(isinstance(before, NumberColumn))
         allowance = Allowance(alpha, rule.psi_floor, rule.minimum_rows, seed)
         checks = (shape_by(rule.method, before, now, allowance), *checks[1:])
     sentence, kind = describe(checks, before_summary, now_summary, cuts)
-    return _assemble(subject, window, checks, shape, kind, sentence, clustering)
+    return _assemble(subject, window, checks, shape, kind, sentence, rule.clustering)
 
 
 def _assemble(

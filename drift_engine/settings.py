@@ -21,10 +21,12 @@ COLUMN_KEYS = (
     "spread_floor",
     "missing_floor",
     "novel_floor",
+    "repeat_floor",
     "location_share",
     "spread_share",
     "missing_share",
     "novel_share",
+    "repeat_share",
 )
 #: What may differ between models. The rest belongs to the process that runs them all.
 MODEL_KEYS = (
@@ -140,6 +142,12 @@ class DriftSettings:
     novel_floor: float = setting(
         0.005, "share of values the reference never showed that counts as none", minimum=1e-4, maximum=1
     )
+    repeat_floor: float = setting(
+        0.005,
+        "growth of the share of one exact number, rare in the reference, that counts as none",
+        minimum=1e-4,
+        maximum=1,
+    )
     location_share: float = setting(
         0.2, "part of a number's budget for its location; the shape has what is left", minimum=1e-3, maximum=_SHARE_MAX
     )
@@ -148,6 +156,9 @@ class DriftSettings:
         0.05, "part of a column's budget for its missing values", minimum=1e-3, maximum=_SHARE_MAX
     )
     novel_share: float = setting(0.2, "part of a column's budget for novel values", minimum=1e-3, maximum=_SHARE_MAX)
+    repeat_share: float = setting(
+        0.02, "part of a number's budget for an exact value that repeats", minimum=1e-3, maximum=0.03
+    )
     method: str = setting(
         "default",
         "how the shape of a column is compared: by the default rule, or by one of Evidently's methods (`psi`, "

@@ -22,6 +22,7 @@ _MEASURES = {
     "mood": "rank spread, Mood",
     "hypergeometric": "change of the missing share",
     "exceedance": "share of novel values",
+    "tarone": "growth of one value's share",
 }
 
 Tone = Literal["good", "bad", "unknown"]

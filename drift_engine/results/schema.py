@@ -112,15 +112,16 @@ class Check:
 
     Attributes:
         name: "shape" (the distribution), "location" (a number larger or smaller as a whole), "spread" (wider or
-            narrower), "missing" (the share of missing values), "novel" (values the reference never showed).
-        method: how the score is computed, e.g. "psi", "mann-whitney", "mood", "hypergeometric", "exceedance".
+            narrower), "missing" (the share of missing values), "novel" (values the reference never showed), "repeat"
+            (one exact number that is rare in the reference).
+        method: how the score is computed, e.g. "psi", "mann-whitney", "mood", "hypergeometric", "exceedance", "tarone".
         score: in the method's own unit; higher means more different.
         threshold: what chance (and the effect floor) allows at this number of rows; same unit as score.
         drift_ratio: above 1 exactly when detected. For "shape" it is score / threshold.
         detected: True, False, or None where there is not enough data (then `reason` says what is lacking).
     """
 
-    name: Literal["shape", "location", "spread", "missing", "novel"]
+    name: Literal["shape", "location", "spread", "missing", "novel", "repeat"]
     method: str
     score: float | None
     threshold: float | None
