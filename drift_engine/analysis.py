@@ -26,6 +26,7 @@ from drift_engine.results.schema import (
     DataQuality,
     Independence,
     InputFile,
+    JointDrift,
     Outcome,
     Performance,
     PredictionDrift,
@@ -33,7 +34,17 @@ from drift_engine.results.schema import (
     Rows,
     Window,
 )
-from drift_engine.scales import JudgedScale, drawn_from, judge_scales, scales_of, strongest, summarise, too_few
+from drift_engine.scales import (
+    JudgedScale,
+    drawn_from,
+    joint_scale,
+    judge_all_together,
+    judge_scales,
+    scales_of,
+    strongest,
+    summarise,
+    too_few,
+)
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import ANSWERS_SHARE, INPUTS_SHARE, answer_subjects, input_subjects
 from drift_engine.table import Table
@@ -83,6 +94,7 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
         quality,
         settings,
         live.inputs,
+        judge_all_together(inputs, joint_scale(window, settings), reference, live, settings),
     )
     # The window itself is the first scale.
     own = scales[0]
@@ -169,9 +181,10 @@ def _findings(
     quality: Quality,
     settings: DriftSettings,
     files: tuple[InputFile, ...],
+    joint: JointDrift | None = None,
 ) -> Findings:
     alpha = sum(item.scale.alpha for item in scales)
-    data = data_drift(inputs, alpha * INPUTS_SHARE, settings)
+    data = data_drift(inputs, alpha * INPUTS_SHARE, settings, joint)
     found = tuple(item.finding for item in answers)
     prediction = PredictionDrift(any_detected(found), alpha * ANSWERS_SHARE, found)
     concept = quality.concept_drift

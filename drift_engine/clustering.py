@@ -145,10 +145,10 @@ def measure_clustering(reference: Column, cuts: Cuts | None, window_rows: int, a
 
 
 def _block_lengths(rows: int, window_rows: int) -> tuple[int, ...]:
-    """Rows of a block: as many as a window has; and fewer, of more blocks, where there are too few of those to be sure.
+    """Rows of a block: as many as a window has; and fewer, in more blocks, where those are too few to be sure.
 
-    30 blocks as long as a window overlook sessions of 20 rows in one reference of some hundred, and then nothing would be
-    widened: 100 shorter ones see them. What only long blocks show, a longer repetition, comes first.
+    30 blocks as long as a window overlook sessions of 20 rows in one column of some hundred, whose thresholds then stay
+    narrow; 100 shorter ones see them. What only long blocks show, a longer repetition, comes first.
     """
     longest = min(max(window_rows, BLOCK_ROWS_MIN), rows // BLOCKS_MIN)
     shorter = max(BLOCK_ROWS_MIN, rows // _BLOCKS_MAX)

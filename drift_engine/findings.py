@@ -10,7 +10,7 @@ from drift_engine.checks import Rule, Shape, check_column
 from drift_engine.clustering import INDEPENDENT, LOOK_ALPHA, Clustering, measure_clustering
 from drift_engine.methods import DEFAULT, Allowance, shape_by
 from drift_engine.repeat_check import usual_repeat
-from drift_engine.results.schema import Check, ColumnFinding, DataDrift, Severity
+from drift_engine.results.schema import Check, ColumnFinding, DataDrift, JointDrift, Severity
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
 from drift_engine.summaries import (
@@ -79,24 +79,33 @@ def rule_of(column: str, alpha: float, settings: DriftSettings) -> Rule:
     return Rule(alpha, **settings.for_column(column))
 
 
-def data_drift(judged: Sequence[Judged], alpha: float, settings: DriftSettings) -> DataDrift:
-    """The verdict over the model's inputs."""
+def data_drift(
+    judged: Sequence[Judged], alpha: float, settings: DriftSettings, joint: JointDrift | None = None
+) -> DataDrift:
+    """The verdict over the model's inputs; `alpha` is their part of the budget without that of `joint`."""
     findings = tuple(item.finding for item in judged)
     tested = [finding for finding in findings if finding.detected is not None]
     drifted = sum(finding.detected is True for finding in findings)
     scored = [(item.finding.weight, _contribution(item)) for item in judged if item.excess is not None]
     weight = sum(part for part, _ in scored)
     return DataDrift(
-        detected=drifted > 0 if tested else None,
+        detected=_either(drifted > 0 if tested else None, joint),
         method=f"{'psi' if settings.method == DEFAULT else settings.method} + {_OTHER_METHODS}",
         score=sum(part * excess for part, excess in scored) / weight if weight else None,
         threshold=settings.score_alert,
-        false_alarm_rate=alpha,
+        false_alarm_rate=alpha + (joint.false_alarm_rate if joint else 0.0),
         columns_tested=len(tested),
         columns_drifted=drifted,
         drifted_ratio=drifted / len(tested) if tested else None,
         columns=findings,
+        joint=joint,
     )
+
+
+def _either(columns: bool | None, joint: JointDrift | None) -> bool | None:
+    if joint is None or joint.detected is None:
+        return columns
+    return bool(columns) or joint.detected
 
 
 def _contribution(item: Judged) -> float:

@@ -35,6 +35,10 @@ MODEL_KEYS = (
     "alpha",
     "false_alarms_per_month",
     "score_alert",
+    "joint_check",
+    "joint_share",
+    "joint_floor",
+    "joint_rows",
     "importance_share",
     "labelled_rows_min",
     "performance_rows",
@@ -165,6 +169,25 @@ class DriftSettings:
         "`wasserstein`, `jensenshannon`, `ks`, `chisquare`)",
         choices=("default", "psi", "wasserstein", "jensenshannon", "ks", "chisquare"),
     )
+    joint_check: str = setting(
+        "off",
+        "whether a classifier judges all inputs together, too: 'daily' (the scheduled run that passes midnight UTC, on "
+        "24 hours), 'always' (every run, an ad hoc one on its window), or 'off'; `make drift JOINT=1` asks once",
+        choices=("off", "daily", "always"),
+    )
+    joint_share: float = setting(
+        0.1,
+        "part of the budget that the joint check has where it is on; the columns have the rest",
+        minimum=1e-3,
+        maximum=0.5,
+    )
+    joint_floor: float = setting(
+        0.55,
+        "AUC of the joint check that counts as none; 0.55 is one column 0.18 standard deviations off",
+        minimum=0.5,
+        maximum=0.99,
+    )
+    joint_rows: int = setting(5000, "rows of each side that the joint check draws, at most", minimum=500)
     score_alert: float = setting(
         0.10, "line of the data set's drift score, the classic 0.1; it grades and does not decide", minimum=0.001
     )
@@ -207,6 +230,13 @@ class DriftSettings:
     def for_column(self, name: str) -> dict[str, Any]:
         """The values of COLUMN_KEYS that hold for one column."""
         return {key: getattr(self, key) for key in COLUMN_KEYS} | (self.columns or {}).get(name, {})
+
+    def with_joint_check(self) -> DriftSettings:
+        """The same with the joint check in every run, whatever a model's own table says."""
+        models = {
+            name: {key: own[key] for key in own if key != "joint_check"} for name, own in (self.models or {}).items()
+        }
+        return dataclasses.replace(self, joint_check="always", models=models or None)
 
     def unknown_columns(self, model: str, known: Iterable[str]) -> tuple[str, ...]:
         """Columns that the model's own table names and the model does not have."""
