@@ -82,7 +82,7 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
     quality = _quality(card, window, settings, reference, live)
     not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
     rows = Rows(int(live.in_window.sum()), live.dropped | not_judged, live.corrupt, reference.table.rows)
-    inputs, answers = input_subjects(card, settings.importance_share), answer_subjects(card)
+    inputs, answers = input_subjects(card, settings), answer_subjects(card, settings)
     scales = judge_scales((inputs, answers), scales_of(window, settings), reference, live, settings)
     explainers = _Explainers(inputs, scales, reference, live, settings)
     found = _findings(
@@ -146,8 +146,8 @@ class _Explainers:
 def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason: str) -> Findings:
     """The findings of a run that could not look: nothing is known, and `reason` says why."""
     nothing = Table({}, 0)
-    inputs = unjudged(input_subjects(card, settings.importance_share), nothing, reason)
-    answers = unjudged(answer_subjects(card), nothing, reason)
+    inputs = unjudged(input_subjects(card, settings), nothing, reason)
+    answers = unjudged(answer_subjects(card, settings), nothing, reason)
     scales = tuple(JudgedScale(scale, 0, 0, inputs, answers) for scale in scales_of(window, settings))
     quality = no_quality(card, settings, reason)
     found = _findings(reason, Rows(0, {}, 0, 0), scales, inputs, answers, quality, settings, ())

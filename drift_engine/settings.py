@@ -13,7 +13,7 @@ from gateway.settings import convert, setting
 #: Seconds of the month that the false-alarm budget of scheduled runs speaks of.
 MONTH_SECONDS = 30 * 24 * 3600
 #: How one column is judged: may be set for all columns, for those of a model, and for one column of a model.
-COLUMN_KEYS = (
+RULE_KEYS = (
     "method",
     "minimum_rows",
     "psi_floor",
@@ -28,9 +28,11 @@ COLUMN_KEYS = (
     "novel_share",
     "repeat_share",
 )
+#: What may be set for one column: beside that, how much it counts.
+COLUMN_KEYS = (*RULE_KEYS, "weight")
 #: What may differ between models. The rest belongs to the process that runs them all.
 MODEL_KEYS = (
-    *COLUMN_KEYS,
+    *RULE_KEYS,
     "reference",
     "alpha",
     "false_alarms_per_month",
@@ -194,6 +196,13 @@ class DriftSettings:
     importance_share: float = setting(
         0.5, "part of the column weights that follows feature importance; the rest is equal", minimum=0, maximum=0.95
     )
+    weight: float = setting(
+        1.0,
+        "set for single columns: how many times as much as otherwise that column counts beside the others, in the "
+        "budget, the order of findings and the drift score",
+        minimum=0.01,
+        maximum=100,
+    )
     labelled_rows_min: int = setting(100, "fewest labelled rows that quality is judged on", minimum=10)
     performance_rows: int = setting(1000, "quality is measured on at most this many of the newest labelled rows")
     performance_hours: float = setting(
@@ -228,8 +237,13 @@ class DriftSettings:
         return dataclasses.replace(self, models=None, columns=columns or None, **own)
 
     def for_column(self, name: str) -> dict[str, Any]:
-        """The values of COLUMN_KEYS that hold for one column."""
-        return {key: getattr(self, key) for key in COLUMN_KEYS} | (self.columns or {}).get(name, {})
+        """The values of RULE_KEYS that hold for one column."""
+        own = (self.columns or {}).get(name, {})
+        return {key: own.get(key, getattr(self, key)) for key in RULE_KEYS}
+
+    def weight_of(self, name: str) -> float:
+        """How many times as much as it would otherwise a column counts beside the others."""
+        return float((self.columns or {}).get(name, {}).get("weight", self.weight))
 
     def with_joint_check(self) -> DriftSettings:
         """The same with the joint check in every run, whatever a model's own table says."""
