@@ -33,9 +33,9 @@ register: $(RUNTIME) ## Register your model: MODEL_FILE=m.skops REFERENCE=eval.c
 	  $(call option,POSITIVE_CLASS,--positive-class) $(call option,EXCLUDE,--exclude) $(if $(filter 1,$(TRUST)),--trust) \
 	  $(call option,ACCEPT_UNSEEN,--accept-unseen) $(call option,REJECT_UNSEEN,--reject-unseen)
 
-drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud [VERSION=2]] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...] [REFERENCE=rolling:7d] [FAIL_ON=drift|warning|insufficient FORMAT=text|json|junit OUTPUT=dir]
+drift: $(RUNTIME) ## Compare live with reference now [NAME=fraud [VERSION=2]] [WINDOW=24h | SINCE=2026-01-31T12:00:00Z UNTIL=...] [REFERENCE=rolling:7d] [JOINT=1] [FAIL_ON=drift|warning|insufficient FORMAT=text|json|junit OUTPUT=dir]
 	@$(BIN)/python -m drift_engine run $(call option,NAME,--name) $(call option,VERSION,--version) $(call option,WINDOW,--window) \
-	  $(call option,SINCE,--since) $(call option,UNTIL,--until) $(call option,REFERENCE,--reference) \
+	  $(call option,SINCE,--since) $(call option,UNTIL,--until) $(call option,REFERENCE,--reference) $(if $(filter 1,$(JOINT)),--joint) \
 	  $(call option,FAIL_ON,--fail-on) $(call option,FORMAT,--format) $(call option,OUTPUT,--output)
 
 compare: $(RUNTIME) ## Compare any tables, without a running system: REF=ref.csv CUR="a.csv b.parquet" [EXCLUDE=a,b LABEL=col FAIL_ON= FORMAT= OUTPUT=dir ARGS=]

@@ -45,7 +45,7 @@ def _ours(card: ModelCard, reference_path: Path, window_path: Path, page: Path) 
     pa.set_memory_pool(pa.system_memory_pool())
     settings = DriftSettings()
     columns = {feature_column(feature.name): True for feature in card.features}
-    subjects = input_subjects(card, settings.importance_share)
+    subjects = input_subjects(card, settings)
 
     def look() -> tuple[evidently_report.Comparison, float]:
         reference, window = read_columns(reference_path, columns), read_columns(window_path, columns)

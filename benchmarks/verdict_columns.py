@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
-from drift_engine.summaries import BINS, Counts, LevelSummary, NumberSummary, Summary
+from drift_engine.summaries import BINS, Counts, LevelSummary, NumberSummary, Summary, summarise_pair
 from drift_engine.table import Column, Floats, NumberColumn, TextColumn
 
 Random = np.random.Generator
@@ -76,8 +77,10 @@ class Continuous:
             drawn_bins[0] += zeros_now
         below = int(drawn[0]) + (zeros_now if not zeros else 0)
         return (
-            NumberSummary(counts, absent, 0, 0, _NO_QUARTILES),
-            NumberSummary(drawn_bins, absent_now, below, int(drawn[-1]), _NO_QUARTILES),
+            NumberSummary(counts, absent, 0, 0, _NO_QUARTILES, _without_ties(zeros, present, 0.0)),
+            NumberSummary(
+                drawn_bins, absent_now, below, int(drawn[-1]), _NO_QUARTILES, _without_ties(zeros_now, present_now, 0.5)
+            ),
         )
 
 
@@ -100,9 +103,27 @@ class Discrete:
         now: Counts = np.bincount(bins, weights=d, minlength=len(seen)).astype(np.int64)
         below, above = int(d[: seen[0]].sum()), int(d[seen[-1] + 1 :].sum())
         return (
-            NumberSummary(c[seen], 0, 0, 0, _NO_QUARTILES),
-            NumberSummary(now, 0, below, above, _NO_QUARTILES),
+            NumberSummary(c[seen], 0, 0, 0, _NO_QUARTILES, _ordered(c)),
+            NumberSummary(now, 0, below, above, _NO_QUARTILES, _ordered(d)),
         )
+
+
+@dataclass(frozen=True)
+class Tied:
+    """A number of many values that repeat all the same: 0, 1, 2, ... with probabilities `shares`."""
+
+    shares: tuple[float, ...]
+
+    def rows(self, rng: Random, rows: int) -> NumberColumn:
+        """Draw rows."""
+        return NumberColumn(rng.permutation(_ordered(rng.multinomial(rows, self.shares))))
+
+    def counts(self, rng: Random, reference: int, window: int) -> tuple[Summary, Summary]:
+        """Draw both sides' counts."""
+        before, now = (NumberColumn(_ordered(rng.multinomial(rows, self.shares))) for rows in (reference, window))
+        found = summarise_pair(before, now)
+        assert found is not None
+        return found[1:]
 
 
 @dataclass(frozen=True)
@@ -120,6 +141,16 @@ class Levels:
         """Draw both sides' counts."""
         c, d = rng.multinomial(reference, self.shares), rng.multinomial(window, self.shares)
         return _levels(c), _levels(d)
+
+
+def _ordered(counts: NDArray[np.int64]) -> Floats:
+    """The values 0, 1, 2, ..., as often as they were counted."""
+    return np.repeat(np.arange(len(counts), dtype=np.float64), counts)
+
+
+def _without_ties(zeros: int, present: int, offset: float) -> Floats:
+    """Ascending values of which only zeros repeat; with another offset no other value is the same."""
+    return np.concatenate([np.zeros(zeros), np.arange(1.0, 1 + present - zeros) + offset])
 
 
 def _levels(counts: NDArray[np.int64]) -> LevelSummary:
@@ -144,6 +175,18 @@ def _zipf(exponent: float, levels: int) -> tuple[float, ...]:
     return tuple(shares / shares.sum())
 
 
+def _rounded(step: float) -> tuple[float, ...]:
+    """A normal number rounded to multiples of `step` standard deviations."""
+    ends = np.arange(-4 - step / 2, 4 + step, step)
+    shares = np.diff(ndtr(ends))
+    return tuple(shares / shares.sum())
+
+
+def _scattered(shares: tuple[float, ...], stride: int) -> tuple[float, ...]:
+    """The same, their order mixed up; `stride` has no common factor with their number."""
+    return tuple(shares[place * stride % len(shares)] for place in range(len(shares)))
+
+
 RARE_LEVELS = (0.4, 0.3, 0.2, 0.05, 0.03, 0.01, 0.007, 0.003)
 
 KINDS: dict[str, Kind] = {
@@ -155,6 +198,8 @@ KINDS: dict[str, Kind] = {
     "rare levels": Levels(RARE_LEVELS),
     "500 levels": Levels(_zipf(1.3, 500)),
     "5 % missing": Continuous(missing=0.05),
+    "rounded": Tied(_rounded(0.1)),
+    "prices": Tied(_scattered(_zipf(1.1, 400), 157)),
 }
 #: The mixed data set: six columns of each of these.
 MIXED_KINDS = ("gaussian", "lognormal", "zero-inflated", "counts", "rare levels")

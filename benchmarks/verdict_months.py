@@ -123,7 +123,7 @@ def _month(rng: np.random.Generator, reference: int, rows: int, *, sessions: boo
         stream = draw_stream(rng, KINDS[column % len(KINDS)], reference, draw if allow else independent, rows)
         counts, missing = draw_counts(rng, stream, RUNS + DAY_RUNS, rows, sessions=sessions)
         for scale in _scales():
-            _alarm(alarms[scale.name], stream, scale, counts, missing)
+            _alarm(alarms[scale.name], stream.at(rows * _length(scale)), scale, counts, missing)
     verdict = np.logical_or.reduce(list(alarms.values()))
     by_scale = {name: _onsets(found) for name, found in alarms.items()}
     return Month(_onsets(verdict), by_scale, float(verdict[1:].mean()))

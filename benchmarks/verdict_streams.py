@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,12 +73,19 @@ class Stream:
     Attributes:
         ends: shape (cells - 1,), where one cell ends and the next begins. Of a number the outer two cells lie beyond
             the reference's minimum and maximum.
+        column: the reference's rows in time order; `cuts` of a number.
     """
 
     kind: Kind
     reference: Summary
     clustering: Clustering
     ends: Floats
+    column: Column
+    cuts: Cuts | None
+
+    def at(self, window_rows: int) -> Stream:
+        """The same as a run sees it on a time scale of so many rows: its repetition is measured in longer blocks."""
+        return replace(self, clustering=measure_clustering(self.column, self.cuts, window_rows, LOOK_ALPHA / COLUMNS))
 
     def window(self, counts: Counts, missing: int) -> Summary:
         """What a window with these counts by cell is reduced to."""
@@ -104,12 +111,13 @@ def draw_stream(rng: np.random.Generator, kind: Kind, rows: int, draw: Draw, win
     if kind.levels:
         column = TextColumn(values.astype(np.int32), tuple(f"level {number}" for number in range(kind.levels)))
         clustering = measure_clustering(column, None, window_rows, LOOK_ALPHA / COLUMNS)
-        return Stream(kind, summarise_levels(column), clustering, kind.below(np.arange(kind.levels - 1.0)))
+        ends = kind.below(np.arange(kind.levels - 1.0))
+        return Stream(kind, summarise_levels(column), clustering, ends, column, None)
     column = NumberColumn(np.where(rng.random(rows) < kind.missing, np.nan, values))
     cuts = reference_cuts(column)
     assert cuts is not None
     clustering = measure_clustering(column, cuts, window_rows, LOOK_ALPHA / COLUMNS)
-    return Stream(kind, summarise_number(column, cuts), clustering, _ends(kind, cuts))
+    return Stream(kind, summarise_number(column, cuts), clustering, _ends(kind, cuts), column, cuts)
 
 
 def draw_counts(

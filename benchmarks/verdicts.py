@@ -32,6 +32,8 @@ POWER_WINDOWS = (300, 1000, 5000)
 POWER_REFERENCE = 5000
 COLUMNS = len(MIXED)
 ALPHA = 0.01
+#: What a run of the false alarms judges: one column of a kind, or the mixed ones.
+SETS: dict[str, tuple[str, ...]] = {name: (name,) for name in KINDS} | {f"{COLUMNS} mixed": MIXED}
 SETTINGS = DriftSettings()
 PARTS = ("false-alarms", "evidently", "power", "files")
 #: Evidently's windows share a reference, so that the large ones can be afforded.
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults: list[str] = []
     for part in options.parts:
         if part == "false-alarms":
-            tables["false alarms"], faults = false_alarms(options.seed, options.windows)
+            tables["false alarms"], faults = false_alarms(options.seed, options.windows, options.kinds)
         elif part == "evidently":
             tables["Evidently's defaults"] = evidently_alarms(options.seed, options.evidently_windows)
         elif part == "power":
@@ -66,20 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if faults else 0
 
 
-def false_alarms(seed: int, windows: int) -> tuple[Rows, list[str]]:
+def false_alarms(seed: int, windows: int, names: Sequence[str]) -> tuple[Rows, list[str]]:
     """Share of runs with an alarm, without drift, by reference and window; and what is over 1 %.
 
     Over: a cell whose 99.9 % lower confidence bound (Clopper and Pearson) is above the nominal rate, or a kind of
     columns whose pooled share is.
     """
-    sets: dict[str, tuple[str, ...]] = {name: (name,) for name in KINDS} | {f"{COLUMNS} mixed": MIXED}
+    numbers = {name: number for number, name in enumerate(SETS)}
+    sets = {name: SETS[name] for name in names}
     pooled = dict.fromkeys(sets, 0)
     rows, faults = [], []
     for reference in REFERENCES:
         for window in WINDOWS:
             row: dict[str, Any] = {"reference": reference, "window": window}
-            for number, (name, kinds) in enumerate(sets.items()):
-                rng = np.random.default_rng((seed, reference, window, number))
+            for name, kinds in sets.items():
+                rng = np.random.default_rng((seed, reference, window, numbers[name]))
                 alarms = sum(
                     _run_alarms(rng, [KINDS[kind] for kind in kinds], reference, window) for _ in range(windows)
                 )
@@ -186,6 +189,7 @@ def _progress(text: str) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts", description=__doc__)
     parser.add_argument("--windows", type=int, default=1000, help="windows per cell of false alarms (default: 1000)")
+    parser.add_argument("--kinds", nargs="+", choices=SETS, default=list(SETS), help="of false alarms (default: all)")
     parser.add_argument("--power-windows", type=int, default=1000, help="windows per shift and size (default: 1000)")
     parser.add_argument("--evidently-windows", type=int, default=100, help="of Evidently per cell (default: 100)")
     parser.add_argument("--splits", type=int, default=1000, help="random splits of each real file (default: 1000)")

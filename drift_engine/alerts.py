@@ -66,7 +66,13 @@ def _data_alerts(data: DataDrift, *, harmful: bool) -> list[Alert]:
         cause = f"the data set's drift score is {data.score:.2f}, above {data.threshold:g}"
         alerts.append(Alert("data_drift_score", "warning", cause))
         harmful = True
+    if data.joint is not None and data.joint.detected:
+        alerts.append(
+            Alert("joint_drift", "warning" if harmful else "notice", f"the inputs together: {data.joint.sentence}")
+        )
     moved = [finding for finding in data.columns if finding.detected]
+    if not moved:
+        return alerts
     heavy = {finding.column for finding in moved if is_heavy(finding, len(data.columns))}
     # Columns may drift by missing or novel values alone, when no shape could be scored: then there is no share.
     if data.score is not None and data.drifted_ratio is not None:

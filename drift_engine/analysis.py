@@ -27,13 +27,24 @@ from drift_engine.results.schema import (
     DataQuality,
     Independence,
     InputFile,
+    JointDrift,
     Outcome,
     Performance,
     PredictionDrift,
     Rows,
     Window,
 )
-from drift_engine.scales import JudgedScale, drawn_from, judge_scales, scales_of, strongest, summarise, too_few
+from drift_engine.scales import (
+    JudgedScale,
+    drawn_from,
+    joint_scale,
+    judge_all_together,
+    judge_scales,
+    scales_of,
+    strongest,
+    summarise,
+    too_few,
+)
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import ANSWERS_SHARE, INPUTS_SHARE, answer_subjects, input_subjects
 from drift_engine.table import Table
@@ -85,7 +96,7 @@ def analyse(
     quality = dataclasses.replace(quality, concept_drift=with_trend(quality.concept_drift, trend))
     not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
     rows = Rows(int(live.in_window.sum()), live.dropped | not_judged, live.corrupt, reference.table.rows)
-    inputs, answers = input_subjects(card, settings.importance_share), answer_subjects(card)
+    inputs, answers = input_subjects(card, settings), answer_subjects(card, settings)
     scales = judge_scales((inputs, answers), scales_of(window, settings), reference, live, settings)
     explainers = _Explainers(inputs, scales, reference, live, settings)
     found = _findings(
@@ -97,6 +108,7 @@ def analyse(
         quality,
         settings,
         live.inputs,
+        judge_all_together(inputs, joint_scale(window, settings), reference, live, settings),
     )
     found = _explained(card, found, reference, live.quality.take(quality.rows))
     # The window itself is the first scale.
@@ -165,8 +177,8 @@ class _Explainers:
 def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason: str) -> Findings:
     """The findings of a run that could not look: nothing is known, and `reason` says why."""
     nothing = Table({}, 0)
-    inputs = unjudged(input_subjects(card, settings.importance_share), nothing, reason)
-    answers = unjudged(answer_subjects(card), nothing, reason)
+    inputs = unjudged(input_subjects(card, settings), nothing, reason)
+    answers = unjudged(answer_subjects(card, settings), nothing, reason)
     scales = tuple(JudgedScale(scale, 0, 0, inputs, answers) for scale in scales_of(window, settings))
     quality = no_quality(card, settings, reason)
     found = _findings(reason, Rows(0, {}, 0, 0), scales, inputs, answers, quality, settings, ())
@@ -214,9 +226,10 @@ def _findings(
     quality: Quality,
     settings: DriftSettings,
     files: tuple[InputFile, ...],
+    joint: JointDrift | None = None,
 ) -> Findings:
     alpha = sum(item.scale.alpha for item in scales)
-    data = data_drift(inputs, alpha * INPUTS_SHARE, settings)
+    data = data_drift(inputs, alpha * INPUTS_SHARE, settings, joint)
     found = tuple(item.finding for item in answers)
     prediction = PredictionDrift(any_detected(found), alpha * ANSWERS_SHARE, found)
     return Findings(

@@ -1,9 +1,9 @@
 """The questions asked of every column: has its shape moved, its location, its spread, its missing values, has it
-shown novel values?
+shown novel values, does one value repeat?
 
 Each is answered by observed / allowed, where `allowed` is what chance explains at this number of rows and at the
-question's part of the column's share of the run's false-alarm budget (`Rule`). Everything is computed from counts.
-How often the rule errs, what it finds, and where its constants come from: docs/verdicts.md.
+question's part of the column's share of the run's false-alarm budget (`Rule`). All but the last come from counts. How
+often the rule errs, what it finds, and where its constants come from: docs/verdicts.md.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from drift_engine.clustering import INDEPENDENT, Clustering
+from drift_engine.hypergeometric import critical_count
 from drift_engine.rank_checks import LOCATION_METHOD, SPREAD_METHOD, check_location, check_spread
+from drift_engine.repeat_check import check_repeat
 from drift_engine.results.schema import Check
 from drift_engine.summaries import Counts, LevelSummary, NumberSummary, Summary
 
@@ -35,10 +35,10 @@ class Rule:
         method: what compares the shape; "default" is `check_shape`, the others are in `drift_engine.methods`.
         minimum_rows: fewest values, on either side, that a shape, a location and a spread are judged on, counted as
             independent ones.
-        psi_floor, location_floor, spread_floor, missing_floor, novel_floor: effects up to these count as none, however
-            many rows there are, each in the unit of its check's score.
-        location_share, spread_share, missing_share, novel_share: parts of `alpha`; the shape has the rest. A category
-            has no location and no spread: their parts are its shape's.
+        psi_floor, location_floor, spread_floor, missing_floor, novel_floor, repeat_floor: effects up to these count as
+            none, however many rows there are, each in the unit of its check's score.
+        location_share, spread_share, missing_share, novel_share, repeat_share: parts of `alpha`; the shape has the
+            rest. A category has no location, no spread, and its values repeat: those parts are its shape's.
         clustering: how far its rows are from independent.
     """
 
@@ -50,16 +50,18 @@ class Rule:
     spread_floor: float
     missing_floor: float
     novel_floor: float
+    repeat_floor: float
     location_share: float
     spread_share: float
     missing_share: float
     novel_share: float
+    repeat_share: float
     clustering: Clustering = INDEPENDENT
 
     def shape_alpha(self, ordered: bool) -> float:
         """What is left for the shape of a number (`ordered`) or of a category."""
-        directed = self.location_share + self.spread_share if ordered else 0.0
-        return self.alpha * (1 - directed - self.missing_share - self.novel_share)
+        of_numbers = self.location_share + self.spread_share + self.repeat_share if ordered else 0.0
+        return self.alpha * (1 - of_numbers - self.missing_share - self.novel_share)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ def check_column(reference: Summary, window: Summary, rule: Rule) -> tuple[Shape
     missing, novel = rule.alpha * rule.missing_share, rule.alpha * rule.novel_share
     checks.append(check_missing(reference, window, missing, rule.missing_floor, rows.missing_effect))
     checks.append(check_novel(reference, window, novel, rule.novel_floor, rows.cell_effect))
+    if isinstance(reference, NumberSummary):
+        assert isinstance(window, NumberSummary)
+        checks += _check_repeats(reference, window, rule)
     return shape, tuple(checks)
 
 
@@ -126,7 +131,7 @@ def check_missing(reference: Summary, window: Summary, alpha: float, floor: floa
     allowed = floor
     if abs(change) > floor:
         n_told, m_told, total_told = (math.ceil(count / effect) for count in (n_all, m_all, total))
-        k = _critical_count(total_told, n_told, m_told, alpha / 2, upper=change > 0)
+        k = critical_count(total_told, n_told, m_told, alpha / 2, upper=change > 0)
         allowed = max(floor, abs(k / m_told - (total_told - k) / n_told))
     score = abs(change)
     return Check("missing", "hypergeometric", score, allowed, score / allowed, score > allowed)
@@ -163,6 +168,18 @@ def _check_ranks(reference: NumberSummary, window: NumberSummary, rule: Rule) ->
     return [
         check_location(c, d, rule.alpha * rule.location_share, rule.location_floor, rule.clustering),
         check_spread(c, d, rule.alpha * rule.spread_share, rule.spread_floor, rule.clustering),
+    ]
+
+
+def _check_repeats(reference: NumberSummary, window: NumberSummary, rule: Rule) -> list[Check]:
+    """Nothing where the counts were not taken of values but drawn."""
+    if reference.ordered is None or window.ordered is None:
+        return []
+    rows, alpha = rule.clustering, rule.alpha * rule.repeat_share
+    return [
+        check_repeat(
+            reference.ordered, window.ordered, alpha, rule.repeat_floor, rows.cell_effect, rows.usual_repeat_rows
+        )
     ]
 
 
@@ -222,23 +239,6 @@ def pool_levels(c: Counts, d: Counts) -> tuple[Counts, Counts]:
         kept -= 1
     starts = list(range(kept + 1))
     return np.add.reduceat(c, starts), np.add.reduceat(d, starts)
-
-
-def _critical_count(total: int, n: int, m: int, alpha: float, *, upper: bool) -> int:
-    """The most extreme count of `total` missing rows that may fall into the window's m rows with p >= alpha."""
-    k = np.arange(max(0, total - n), min(total, m) + 1)
-    log_pmf = _log_choose(m, k) + _log_choose(n, total - k)
-    pmf = np.exp(log_pmf - log_pmf.max())
-    pmf /= pmf.sum()
-    if upper:
-        tail = np.cumsum(pmf[::-1])[::-1]
-        return int(k[np.flatnonzero(tail >= alpha)[-1]])
-    tail = np.cumsum(pmf)
-    return int(k[np.flatnonzero(tail >= alpha)[0]])
-
-
-def _log_choose(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), dtype=np.float64)
 
 
 def _allowed_beyond(ratio: float, alpha: float) -> float:

@@ -30,6 +30,8 @@ from drift_engine.table import Column, NumberColumn
 
 #: Fewer blocks do not tell how much they vary.
 BLOCKS_MIN = 30
+#: More blocks than so many make no look surer.
+_BLOCKS_MAX = 200
 #: Shorter blocks fill ten bins with fewer than five rows each.
 BLOCK_ROWS_MIN = 50
 #: A larger design effect is no repetition of rows but a reference that itself changes with time: whole blocks that
@@ -59,6 +61,8 @@ class Clustering:
         whole_effect: the same of blocks from the whole reference, which slow changes of it make larger.
         blocks: how many blocks of the reference it was measured on; 0 where it could not be.
         block_rows: rows of each.
+        usual_repeat_rows: by how many rows one exact value grows in some stretch of the reference as long as the window
+            (`drift_engine.repeat_check`); 0 where nobody had to look.
     """
 
     weights: tuple[float, ...] = ()
@@ -68,6 +72,7 @@ class Clustering:
     whole_effect: float = 1.0
     blocks: int = 0
     block_rows: int = 0
+    usual_repeat_rows: float = 0.0
 
     @property
     def design_effect(self) -> float:
@@ -115,17 +120,17 @@ def measure_clustering(reference: Column, cuts: Cuts | None, window_rows: int, a
             effect, so that looking costs independent rows no power.
     """
     codes, bins = _codes(reference, cuts)
-    block_rows = min(max(window_rows, BLOCK_ROWS_MIN), len(codes) // BLOCKS_MIN)
-    if block_rows < BLOCK_ROWS_MIN:
+    lengths = _block_lengths(len(codes), window_rows)
+    if not lengths:
         return INDEPENDENT
-    blocks = len(codes) // block_rows
-    table = _block_table(codes[: blocks * block_rows], blocks, bins)
-    values = table[:, 1:]
-    if cuts is None:
-        # Levels have no order: the rare ones become neighbours.
-        values = values[:, np.argsort(-values.sum(axis=0), kind="stable")]
-    shape = _look(values, alpha / 2)
-    missing = _look(np.column_stack([table[:, 0], table[:, 1:].sum(axis=1)]), alpha / 2)
+    tables = [_block_table(codes, length, bins) for length in lengths]
+    # Each is told twice at most, of its values and of what is missing.
+    part = alpha / 2 / len(lengths)
+    shapes = [_look(_by_frequency(table[:, 1:]) if cuts is None else table[:, 1:], part) for table in tables]
+    gaps = [_look(np.column_stack([table[:, 0], table[:, 1:].sum(axis=1)]), part) for table in tables]
+    place = next((place for place, look in enumerate(shapes) if look.weights), 0)
+    shape = shapes[place]
+    missing = next((look for look in gaps if look.weights), gaps[0])
     mean = float(np.mean(shape.weights)) if shape.weights else 1.0
     limited = max(1.0, mean / DESIGN_EFFECT_MAX)
     return Clustering(
@@ -134,9 +139,27 @@ def measure_clustering(reference: Column, cuts: Cuts | None, window_rows: int, a
         missing_effect=min(missing.cell, DESIGN_EFFECT_MAX),
         measured_effect=max(mean, missing.cell),
         whole_effect=max(shape.whole, missing.whole),
-        blocks=blocks,
-        block_rows=block_rows,
+        blocks=len(tables[place]),
+        block_rows=lengths[place],
     )
+
+
+def _block_lengths(rows: int, window_rows: int) -> tuple[int, ...]:
+    """Rows of a block: as many as a window has; and fewer, in more blocks, where those are too few to be sure.
+
+    30 blocks as long as a window overlook sessions of 20 rows in one column of some hundred, whose thresholds then stay
+    narrow; 100 shorter ones see them. What only long blocks show, a longer repetition, comes first.
+    """
+    longest = min(max(window_rows, BLOCK_ROWS_MIN), rows // BLOCKS_MIN)
+    shorter = max(BLOCK_ROWS_MIN, rows // _BLOCKS_MAX)
+    if longest < BLOCK_ROWS_MIN:
+        return ()
+    return (longest, shorter) if shorter < longest else (longest,)
+
+
+def _by_frequency(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Levels have no order: the rare ones become neighbours."""
+    return values[:, np.argsort(-values.sum(axis=0), kind="stable")]
 
 
 def _codes(column: Column, cuts: Cuts | None) -> tuple[NDArray[np.int64], int]:
@@ -149,10 +172,11 @@ def _codes(column: Column, cuts: Cuts | None) -> tuple[NDArray[np.int64], int]:
     return column.codes.astype(np.int64) + 1, len(column.levels) + 1
 
 
-def _block_table(codes: NDArray[np.int64], blocks: int, bins: int) -> NDArray[np.int64]:
-    """Counts, shape (blocks, bins)."""
-    block = np.arange(len(codes)) // (len(codes) // blocks)
-    return np.bincount(block * bins + codes, minlength=blocks * bins).reshape(blocks, bins)
+def _block_table(codes: NDArray[np.int64], length: int, bins: int) -> NDArray[np.int64]:
+    """Counts of blocks of so many rows, shape (blocks, bins); what is left over at the end belongs to none."""
+    blocks = len(codes) // length
+    block = np.arange(blocks * length) // length
+    return np.bincount(block * bins + codes[: len(block)], minlength=blocks * bins).reshape(blocks, bins)
 
 
 @dataclass(frozen=True)

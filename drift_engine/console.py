@@ -37,6 +37,8 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
     window = result.window
     console.print(f"window {window.start} to {window.end} ({window.kind})", style="dim", markup=False)
     _print_columns(console, drifted(result))
+    if result.data_drift.joint is not None:
+        console.print(f"together: {printable(result.data_drift.joint.sentence)}", markup=False)
     if result.outcome != "failed":
         if result.data_quality is not None:
             _print_faults(console, result.data_quality)

@@ -1,4 +1,4 @@
-"""What a person asks of a column that moved: since when, in which rows, and is it stuck? Nothing else is explained."""
+"""What a person asks of a column that moved: since when, and in which rows? Nothing else is explained."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from drift_engine.cells import Cells, cells_of
 from drift_engine.checks import Rule, check_column
 from drift_engine.findings import Judged, Subject, rule_of
 from drift_engine.onset import course
-from drift_engine.results.schema import ColumnFinding, Contribution, Onset
+from drift_engine.results.schema import Contribution, Onset
 from drift_engine.segments import contributions
-from drift_engine.sentences import number, percent
+from drift_engine.sentences import percent
 from drift_engine.settings import DriftSettings
-from drift_engine.summaries import DISTINCT_MAX, Summary, reference_cuts, summarise_levels, summarise_number
+from drift_engine.summaries import Summary, reference_cuts, summarise_levels, summarise_number
 from drift_engine.table import Column, NumberColumn, Table, TextColumn
 
 Times = NDArray[np.int64]
@@ -28,11 +28,6 @@ Times = NDArray[np.int64]
 _ROWS_MAX = 20_000
 #: Parts of a window that are judged by themselves, at most.
 _PARTS_MAX = 24
-#: A value is stuck when it alone makes this part of the change; in the reference it was no mass point.
-_STUCK_PART_MIN = 0.5
-_MASS_POINT_MIN = 0.05
-#: A value beyond all seen, as codes for missing are, is a novelty unless it makes nearly all rows.
-_STANDSTILL_MIN = 0.9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,7 +54,7 @@ class Explainer:
         moved = cells_of(sample_before, sample_now)
         others = {name: cells for name, cells in self._segments.items() if name != subject.name}
         finding = replace(
-            _stuck_or_as_it_is(item.finding, sample_before, sample_now),
+            item.finding,
             onset=_onset(before, now, self._times, rule),
             segments=() if moved is None else contributions(moved, others),
         )
@@ -172,26 +167,6 @@ def _text_column(column: Column) -> TextColumn:
 def _number_column(column: Column) -> NumberColumn:
     assert isinstance(column, NumberColumn)
     return column
-
-
-def _stuck_or_as_it_is(finding: ColumnFinding, reference: Column, window: Column) -> ColumnFinding:
-    """With kind "stuck" where one value explains most of the change of a number with many values."""
-    if not isinstance(reference, NumberColumn) or not isinstance(window, NumberColumn):
-        return finding
-    values, counts = np.unique(window.present(), return_counts=True)
-    cells = cells_of(reference, window)
-    if cells is None or not len(values) or len(np.unique(reference.present())) <= DISTINCT_MAX:
-        return finding
-    value, share = values[np.argmax(counts)], counts.max() / len(window.values)
-    before = np.count_nonzero(reference.values == value) / len(reference.values)
-    p, q = cells.shares()
-    change = float(np.abs(q - p).sum()) / 2
-    seen = reference.present()
-    is_novel = not seen.min() <= value <= seen.max() and share < _STANDSTILL_MIN
-    if is_novel or before > _MASS_POINT_MIN or share - before < _STUCK_PART_MIN * change:
-        return finding
-    said = f"{percent(share)} of rows are {number(float(value))} exactly ({percent(before)} in the reference)"
-    return replace(finding, kind="stuck", sentence=f"{said}; {finding.sentence}")
 
 
 def _text(microseconds: np.int64) -> str:

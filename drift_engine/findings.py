@@ -9,7 +9,8 @@ from typing import get_args
 from drift_engine.checks import Rule, Shape, check_column
 from drift_engine.clustering import INDEPENDENT, LOOK_ALPHA, Clustering, measure_clustering
 from drift_engine.methods import DEFAULT, Allowance, shape_by
-from drift_engine.results.schema import Check, ColumnFinding, DataDrift, Severity
+from drift_engine.repeat_check import usual_repeat
+from drift_engine.results.schema import Check, ColumnFinding, DataDrift, JointDrift, Severity
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
 from drift_engine.summaries import (
@@ -18,7 +19,7 @@ from drift_engine.summaries import (
 )
 from drift_engine.table import NumberColumn, Table
 
-_OTHER_METHODS = "mann-whitney + mood + hypergeometric + exceedance"
+_OTHER_METHODS = "mann-whitney + mood + hypergeometric + exceedance + tarone"
 #: (warning, high) by check: they grade a drift that was found, they do not find it. PSI has its classic bands; those of
 #: location and spread lie where a normal column's PSI crosses them.
 BANDS = {
@@ -27,6 +28,7 @@ BANDS = {
     "spread": (0.08, 0.11),
     "missing": (0.05, 0.20),
     "novel": (0.05, 0.20),
+    "repeat": (0.05, 0.20),
 }
 
 
@@ -77,24 +79,33 @@ def rule_of(column: str, alpha: float, settings: DriftSettings) -> Rule:
     return Rule(alpha, **settings.for_column(column))
 
 
-def data_drift(judged: Sequence[Judged], alpha: float, settings: DriftSettings) -> DataDrift:
-    """The verdict over the model's inputs."""
+def data_drift(
+    judged: Sequence[Judged], alpha: float, settings: DriftSettings, joint: JointDrift | None = None
+) -> DataDrift:
+    """The verdict over the model's inputs; `alpha` is their part of the budget without that of `joint`."""
     findings = tuple(item.finding for item in judged)
     tested = [finding for finding in findings if finding.detected is not None]
     drifted = sum(finding.detected is True for finding in findings)
     scored = [(item.finding.weight, _contribution(item)) for item in judged if item.excess is not None]
     weight = sum(part for part, _ in scored)
     return DataDrift(
-        detected=drifted > 0 if tested else None,
+        detected=_either(drifted > 0 if tested else None, joint),
         method=f"{'psi' if settings.method == DEFAULT else settings.method} + {_OTHER_METHODS}",
         score=sum(part * excess for part, excess in scored) / weight if weight else None,
         threshold=settings.score_alert,
-        false_alarm_rate=alpha,
+        false_alarm_rate=alpha + (joint.false_alarm_rate if joint else 0.0),
         columns_tested=len(tested),
         columns_drifted=drifted,
         drifted_ratio=drifted / len(tested) if tested else None,
         columns=findings,
+        joint=joint,
     )
+
+
+def _either(columns: bool | None, joint: JointDrift | None) -> bool | None:
+    if joint is None or joint.detected is None:
+        return columns
+    return bool(columns) or joint.detected
 
 
 def _contribution(item: Judged) -> float:
@@ -139,14 +150,19 @@ def _judge_one(subject: Subject, reference: Table, window: Table, rule: Rule, lo
         reason = "has no value in the reference, so there is nothing to compare with"
         return _assemble(subject, window, _no_checks(reason), None, "", reason)
     cuts, before_summary, now_summary = summaries
-    clustering = measure_clustering(before, cuts, window.rows, look)
-    shape, checks = check_column(before_summary, now_summary, replace(rule, clustering=clustering))
+    rule = replace(rule, clustering=measure_clustering(before, cuts, window.rows, look))
+    shape, checks = check_column(before_summary, now_summary, rule)
+    if isinstance(before, NumberColumn) and any(check.name == "repeat" and check.detected for check in checks):
+        # A look that costs a sort of the reference, so only now: is that usual there?
+        usual = usual_repeat(before.values, window.rows)
+        rule = replace(rule, clustering=replace(rule.clustering, usual_repeat_rows=usual))
+        shape, checks = check_column(before_summary, now_summary, rule)
     if rule.method != DEFAULT:
         alpha = rule.shape_alpha(isinstance(before, NumberColumn))
         allowance = Allowance(alpha, rule.psi_floor, rule.minimum_rows, seed)
         checks = (shape_by(rule.method, before, now, allowance), *checks[1:])
     sentence, kind = describe(checks, before_summary, now_summary, cuts)
-    return _assemble(subject, window, checks, shape, kind, sentence, clustering)
+    return _assemble(subject, window, checks, shape, kind, sentence, rule.clustering)
 
 
 def _assemble(

@@ -13,7 +13,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from drift_engine.exit_codes import Gate, Judgement
-from drift_engine.results.schema import ColumnFinding, Result
+from drift_engine.results.schema import ColumnFinding, JointDrift, Result
 
 State = Literal["passed", "failure", "skipped", "error"]
 DEFAULT_GATES: tuple[Gate, ...] = ("drift",)
@@ -67,6 +67,7 @@ def suite_of_result(result: Result, gates: Sequence[Gate]) -> Suite:
         (
             enough_data(result.outcome == "insufficient_data", result.reason, gates),
             *column_cases("inputs", result.data_drift.columns, gates),
+            *_joint_cases(result.data_drift.joint, gates),
             *column_cases("answers", result.prediction_drift.findings, gates),
             quality,
         ),
@@ -87,6 +88,13 @@ def column_cases(group: str, findings: Iterable[ColumnFinding], gates: Sequence[
         moved = finding.detected is True
         judged = Judgement(moved, moved and finding.severity not in ("none", "notice"), False)
         yield Case(group, finding.column, _state(finding.detected, judged, gates), finding.sentence)
+
+
+def _joint_cases(joint: JointDrift | None, gates: Sequence[Gate]) -> Iterator[Case]:
+    """A case for all inputs together, where that was asked; like an alert on it, it is graded a notice."""
+    if joint is not None:
+        judged = Judgement(joint.detected is True, False, False)
+        yield Case("inputs", "all together", _state(joint.detected, judged, gates), joint.sentence)
 
 
 def _state(detected: bool | None, judged: Judgement, gates: Sequence[Gate]) -> State:

@@ -9,6 +9,9 @@ import numpy as np
 from scipy.special import chdtri
 
 from drift_engine.checks import EXPECTED_MIN
+from drift_engine.findings import rule_of
+from drift_engine.results.schema import Window
+from drift_engine.scales import scales_of
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import INPUTS_SHARE, input_subjects
 from drift_engine.summaries import BINS, DISTINCT_MAX, missing_rows
@@ -16,8 +19,6 @@ from drift_engine.table import Column, NumberColumn, Table
 from gateway.registry import ModelCard
 
 _LOOKED_AT_MAX = 5000
-#: Part of a column's budget that its shape gets, about: the quantile hardly depends on it.
-_SHAPE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,23 @@ class Need:
     column: str
 
 
-def rows_needed(card: ModelCard, reference: Table, settings: DriftSettings, *, scheduled: bool) -> Need:
+def rows_needed(card: ModelCard, reference: Table, window: Window, settings: DriftSettings) -> Need:
     """The reference rows with which every input's allowed PSI is down at the floor, in a window as large.
 
-    Chance allows (1/n + 1/m) c, where c is the chi-square quantile at the column's part of the budget. With
-    m = n that is the floor at n = 2 c / floor; n counts values, so a column with missing ones needs more rows.
+    Chance allows (1/n + 1/m) c, where c is the chi-square quantile at the part of the budget that the column's shape
+    has on the longest time scale, which is the one with so many rows. With m = n that is the floor at n = 2 c / floor;
+    n counts values, so a column with missing ones needs more rows.
     """
-    alpha = settings.run_budget(scheduled) * INPUTS_SHARE * _SHAPE_SHARE
+    alpha = scales_of(window, settings)[-1].alpha * INPUTS_SHARE
     most = Need(settings.minimum_rows, card.features[0].name)
-    for subject in input_subjects(card, settings.importance_share):
+    for subject in input_subjects(card, settings):
         column = reference.columns.get(subject.column)
         if column is None:
             continue
-        quantile = float(chdtri(max(1, _bins(column) - 1), alpha * subject.weight))
-        rows = _rows(quantile, settings.psi_floor, _share_present(column))
+        rule = rule_of(subject.name, alpha * subject.weight, settings)
+        part = rule.shape_alpha(isinstance(column, NumberColumn))
+        quantile = float(chdtri(max(1, _bins(column) - 1), part))
+        rows = _rows(quantile, rule.psi_floor, _share_present(column))
         if rows > most.rows:
             most = Need(rows, subject.name)
     return most

@@ -112,7 +112,7 @@ def choose_reference(
         read = source.reference(card, spans)
         reference = Reference(read.table, table_sha256(read.table), registered=reference.table)
         inputs = read.inputs
-    need = rows_needed(card, reference.table, settings, scheduled=window.kind == "scheduled")
+    need = rows_needed(card, reference.table, window, settings)
     used = ReferenceUsed(
         kind=choice.kind,
         asked=choice.asked,

@@ -16,6 +16,7 @@ from drift_engine.findings import Subject
 from drift_engine.results.incidents import Incident, Incidents
 from drift_engine.results.schema import SCALE_PHRASES, ColumnFinding, Result
 from drift_engine.sentences import better_or_worse, number, percent
+from drift_engine.settings import DriftSettings
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table
 from drift_engine.verdict import decisive, measure, verdict
@@ -55,12 +56,14 @@ def report_page(result: Result, card: ModelCard, samples: Samples | None, incide
 
 
 def _comparison(result: Result, card: ModelCard, samples: Samples) -> evidently_report.Comparison:
-    inputs = input_subjects(card, float(result.config["importance_share"]))
+    # By name and type alone: the weights are in the findings.
+    settings = DriftSettings()
+    inputs = input_subjects(card, settings)
     return evidently_report.Comparison(
         card=card,
         judged=(
             *_in_order(result.data_drift.columns, inputs),
-            *_in_order(result.prediction_drift.findings, answer_subjects(card)),
+            *_in_order(result.prediction_drift.findings, answer_subjects(card, settings)),
         ),
         reference=samples.reference,
         window=samples.window,

@@ -149,9 +149,8 @@ class Engine:
 
     def _for_model(self, card: ModelCard) -> Engine:
         """With the settings of that model. A column that it does not have is a typing error, and none to stop for."""
-        known = [
-            subject.name for subject in (*input_subjects(card, self.settings.importance_share), *answer_subjects(card))
-        ]
+        subjects = (*input_subjects(card, self.settings), *answer_subjects(card, self.settings))
+        known = [subject.name for subject in subjects]
         for name in self.settings.unknown_columns(card.name, known):
             _LOG.warning("settings: [drift.models.%s.columns.%s]: the model has no such column", card.name, name)
         return dataclasses.replace(self, settings=self.settings.for_model(card.name))

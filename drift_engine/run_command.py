@@ -94,6 +94,8 @@ def main(arguments: Sequence[str]) -> int:
     assert isinstance(incident_settings, IncidentSettings)
     if options.reference:
         settings = dataclasses.replace(settings, reference=options.reference)
+    if options.joint:
+        settings = settings.with_joint_check()
     engine = Engine(paths, settings, incident_settings=incident_settings)
     try:
         parse_choice(settings.reference)
@@ -132,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--reference", metavar="R", help="what to compare with: file, <since>/<until>, rolling:7d or season:4w"
     )
+    run.add_argument("--joint", action="store_true", help="let a classifier judge all inputs together, too")
     run.add_argument(
         "--scheduled", action="store_true", help="take the window after the last one, as the scheduler does"
     )

@@ -17,11 +17,12 @@ import numpy as np
 from scipy.special import ndtr
 
 from drift_engine.findings import Judged, Subject, any_detected, judge, strongest_first, unjudged
+from drift_engine.joint import JointRule, judge_jointly
 from drift_engine.live_log import LiveRows
 from drift_engine.parsing import moment
 from drift_engine.reference import Reference
-from drift_engine.results.schema import ColumnFinding, Window
-from drift_engine.settings import DriftSettings
+from drift_engine.results.schema import ColumnFinding, JointDrift, Window
+from drift_engine.settings import MONTH_SECONDS, DriftSettings
 from drift_engine.subjects import ANSWERS_SHARE, INPUTS_SHARE
 from drift_engine.table import Table
 from gateway.clock import parse_utc, utc_text
@@ -59,9 +60,10 @@ class JudgedScale:
 
 def scales_of(window: Window, settings: DriftSettings) -> tuple[Scale, ...]:
     """The scales of a run, shortest first. A longer one that the window already covers is left out."""
+    columns = 1 - settings.joint_share if _asks_jointly(window, settings) else 1.0
     if window.kind == "adhoc":
-        return (Scale(WINDOW, window.start, window.end, settings.alpha),)
-    part = settings.run_budget(scheduled=True) / (1 + len(LONGER))
+        return (Scale(WINDOW, window.start, window.end, settings.alpha * columns),)
+    part = settings.run_budget(scheduled=True) * columns / (1 + len(LONGER))
     end = parse_utc(window.end)
     found = [Scale(INTERVAL, window.start, window.end, part)]
     for name, seconds in LONGER.items():
@@ -70,6 +72,32 @@ def scales_of(window: Window, settings: DriftSettings) -> tuple[Scale, ...]:
             alpha = min(settings.alpha, part / onset_share(seconds / settings.interval_seconds))
             found.append(Scale(name, start, window.end, alpha))
     return tuple(found)
+
+
+def joint_scale(window: Window, settings: DriftSettings) -> Scale | None:
+    """The rows on which a run judges all inputs together, and at which chance of a false alarm; None where it does not.
+
+    Scheduled runs look at 24 hours: by one run of a day, the one whose window holds midnight UTC, or by every run, of
+    which neighbouring ones share nearly all rows.
+    """
+    if not _asks_jointly(window, settings):
+        return None
+    if window.kind == "adhoc":
+        return Scale(WINDOW, window.start, window.end, settings.alpha * settings.joint_share)
+    day = LONGER["day"]
+    start = min(window.start, utc_text(max(0.0, parse_utc(window.end) - day)))
+    if settings.joint_check == "daily":
+        if window.start[:10] == window.end[:10]:
+            return None
+        chance = settings.false_alarms_per_month * day / MONTH_SECONDS
+    else:
+        chance = settings.run_budget(scheduled=True) / onset_share(day / settings.interval_seconds)
+    return Scale("day", start, window.end, min(settings.alpha, chance * settings.joint_share))
+
+
+def _asks_jointly(window: Window, settings: DriftSettings) -> bool:
+    """Whether a part of this run's budget, or of its month's, is the joint check's."""
+    return settings.joint_check == "always" or (settings.joint_check == "daily" and window.kind == "scheduled")
 
 
 def onset_share(runs: float) -> float:
@@ -122,6 +150,18 @@ def _judge_scale(
         inputs=judge(inputs, reference, current, scale.alpha * INPUTS_SHARE, settings),
         answers=judge(answers, reference, current, scale.alpha * ANSWERS_SHARE, settings),
     )
+
+
+def judge_all_together(
+    inputs: Sequence[Subject], scale: Scale | None, reference: Reference, live: LiveRows, settings: DriftSettings
+) -> JointDrift | None:
+    """The second opinion on all inputs at once, over the rows of `scale`; None without one."""
+    if scale is None:
+        return None
+    rule = JointRule(scale.alpha, settings.joint_floor, settings.joint_rows, settings.seed)
+    first = int(np.searchsorted(live.times, moment(scale.start)))
+    found = judge_jointly(inputs, reference.table, live.table.after(first), rule)
+    return dataclasses.replace(found, scale=scale.name)
 
 
 def too_few(rows: int, settings: DriftSettings) -> str:

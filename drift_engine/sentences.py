@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from drift_engine.repeat_check import find_repeat
 from drift_engine.results.schema import Check
 from drift_engine.summaries import Cuts, LevelSummary, NumberSummary, Summary
 
@@ -14,6 +15,10 @@ _SCALE_FACTOR = 1.25
 #: The middle stays when the median moves by less than this part of the distance between the quartiles.
 _MIDDLE_STAYS = 0.25
 _LEVEL_LENGTH_MAX = 40
+#: A value is stuck when it alone makes this part of the change of a number with many values.
+_STUCK_PART_MIN = 0.5
+#: A value beyond all seen, as codes for missing are, is a novelty unless it makes nearly all rows.
+_STANDSTILL_MIN = 0.9
 #: Of a category the levels that moved most are told, those by a point or more.
 _LEVELS_TOLD_MAX = 3
 _MOVE_TOLD_MIN = 0.01
@@ -32,6 +37,8 @@ def describe(checks: tuple[Check, ...], reference: Summary, window: Summary, cut
         found.append((ratios["missing"], *_missing(reference, window)))
     if "novel" in ratios:
         found.append((ratios["novel"], *_novel(reference, window, cuts)))
+    if "repeat" in ratios:
+        found.append(_repeat(reference, window, cuts))
     if found:
         found.sort(key=lambda item: -item[0])
         return "; ".join(sentence for _, _, sentence in found), found[0][1]
@@ -150,6 +157,23 @@ def _novel(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[str,
     )
     told = [f"{percent(count / window.present)} of values {end} of the reference" for count, end in ends if count]
     return "novel values", " and ".join(told)
+
+
+def _repeat(reference: Summary, window: Summary, cuts: Cuts | None) -> tuple[float, str, str]:
+    """Before all else where the value makes most of the change; else after it."""
+    assert isinstance(reference, NumberSummary)
+    assert isinstance(window, NumberSummary)
+    assert reference.ordered is not None
+    assert window.ordered is not None
+    assert cuts is not None
+    found = find_repeat(reference.ordered, window.ordered)
+    assert found is not None
+    share, before = found.window / window.present, found.reference / reference.present
+    sentence = f"{percent(share)} of values are {number(found.value)} exactly ({percent(before)} in the reference)"
+    change = float(np.abs(window.counts / window.present - reference.counts / reference.present).sum()) / 2
+    is_novel = not cuts.minimum <= found.value <= cuts.maximum and share < _STANDSTILL_MIN
+    explains = cuts.values is None and not is_novel and found.growth >= _STUCK_PART_MIN * change
+    return math.inf if explains else 0.0, "stuck", sentence
 
 
 def quoted(level: str) -> str:

@@ -13,7 +13,7 @@ from gateway.settings import convert, setting
 #: Seconds of the month that the false-alarm budget of scheduled runs speaks of.
 MONTH_SECONDS = 30 * 24 * 3600
 #: How one column is judged: may be set for all columns, for those of a model, and for one column of a model.
-COLUMN_KEYS = (
+RULE_KEYS = (
     "method",
     "minimum_rows",
     "psi_floor",
@@ -21,18 +21,26 @@ COLUMN_KEYS = (
     "spread_floor",
     "missing_floor",
     "novel_floor",
+    "repeat_floor",
     "location_share",
     "spread_share",
     "missing_share",
     "novel_share",
+    "repeat_share",
 )
+#: What may be set for one column: beside that, how much it counts.
+COLUMN_KEYS = (*RULE_KEYS, "weight")
 #: What may differ between models. The rest belongs to the process that runs them all.
 MODEL_KEYS = (
-    *COLUMN_KEYS,
+    *RULE_KEYS,
     "reference",
     "alpha",
     "false_alarms_per_month",
     "score_alert",
+    "joint_check",
+    "joint_share",
+    "joint_floor",
+    "joint_rows",
     "importance_share",
     "labelled_rows_min",
     "performance_rows",
@@ -141,6 +149,12 @@ class DriftSettings:
     novel_floor: float = setting(
         0.005, "share of values the reference never showed that counts as none", minimum=1e-4, maximum=1
     )
+    repeat_floor: float = setting(
+        0.005,
+        "growth of the share of one exact number, rare in the reference, that counts as none",
+        minimum=1e-4,
+        maximum=1,
+    )
     location_share: float = setting(
         0.2, "part of a number's budget for its location; the shape has what is left", minimum=1e-3, maximum=_SHARE_MAX
     )
@@ -149,17 +163,46 @@ class DriftSettings:
         0.05, "part of a column's budget for its missing values", minimum=1e-3, maximum=_SHARE_MAX
     )
     novel_share: float = setting(0.2, "part of a column's budget for novel values", minimum=1e-3, maximum=_SHARE_MAX)
+    repeat_share: float = setting(
+        0.02, "part of a number's budget for an exact value that repeats", minimum=1e-3, maximum=0.03
+    )
     method: str = setting(
         "default",
         "how the shape of a column is compared: by the default rule, or by one of Evidently's methods (`psi`, "
         "`wasserstein`, `jensenshannon`, `ks`, `chisquare`)",
         choices=("default", "psi", "wasserstein", "jensenshannon", "ks", "chisquare"),
     )
+    joint_check: str = setting(
+        "off",
+        "whether a classifier judges all inputs together, too: 'daily' (the scheduled run that passes midnight UTC, on "
+        "24 hours), 'always' (every run, an ad hoc one on its window), or 'off'; `make drift JOINT=1` asks once",
+        choices=("off", "daily", "always"),
+    )
+    joint_share: float = setting(
+        0.1,
+        "part of the budget that the joint check has where it is on; the columns have the rest",
+        minimum=1e-3,
+        maximum=0.5,
+    )
+    joint_floor: float = setting(
+        0.55,
+        "AUC of the joint check that counts as none; 0.55 is one column 0.18 standard deviations off",
+        minimum=0.5,
+        maximum=0.99,
+    )
+    joint_rows: int = setting(5000, "rows of each side that the joint check draws, at most", minimum=500)
     score_alert: float = setting(
         0.10, "line of the data set's drift score, the classic 0.1; it grades and does not decide", minimum=0.001
     )
     importance_share: float = setting(
         0.5, "part of the column weights that follows feature importance; the rest is equal", minimum=0, maximum=0.95
+    )
+    weight: float = setting(
+        1.0,
+        "set for single columns: how many times as much as otherwise that column counts beside the others, in the "
+        "budget, the order of findings and the drift score",
+        minimum=0.01,
+        maximum=100,
     )
     labelled_rows_min: int = setting(100, "fewest labelled rows that quality is judged on", minimum=10)
     performance_rows: int = setting(1000, "quality is measured on at most this many of the newest labelled rows")
@@ -204,8 +247,20 @@ class DriftSettings:
         return dataclasses.replace(self, models=None, columns=columns or None, **own)
 
     def for_column(self, name: str) -> dict[str, Any]:
-        """The values of COLUMN_KEYS that hold for one column."""
-        return {key: getattr(self, key) for key in COLUMN_KEYS} | (self.columns or {}).get(name, {})
+        """The values of RULE_KEYS that hold for one column."""
+        own = (self.columns or {}).get(name, {})
+        return {key: own.get(key, getattr(self, key)) for key in RULE_KEYS}
+
+    def weight_of(self, name: str) -> float:
+        """How many times as much as it would otherwise a column counts beside the others."""
+        return float((self.columns or {}).get(name, {}).get("weight", self.weight))
+
+    def with_joint_check(self) -> DriftSettings:
+        """The same with the joint check in every run, whatever a model's own table says."""
+        models = {
+            name: {key: own[key] for key in own if key != "joint_check"} for name, own in (self.models or {}).items()
+        }
+        return dataclasses.replace(self, joint_check="always", models=models or None)
 
     def unknown_columns(self, model: str, known: Iterable[str]) -> tuple[str, ...]:
         """Columns that the model's own table names and the model does not have."""

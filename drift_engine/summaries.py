@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ class NumberSummary:
         missing: rows without a value.
         below: rows under the reference's minimum; `above`: rows over its maximum.
         quartiles: 25, 50 and 75 % point of the values, for sentences only; NaN when there are none.
+        ordered: the values that were counted, ascending, for what asks about single values; None where counts are all
+            that there is.
     """
 
     counts: Counts
@@ -51,6 +53,7 @@ class NumberSummary:
     below: int
     above: int
     quartiles: tuple[float, float, float]
+    ordered: Floats | None = field(default=None, repr=False, compare=False)
 
     @property
     def present(self) -> int:
@@ -101,7 +104,7 @@ def summarise_number(column: NumberColumn, cuts: Cuts) -> NumberSummary:
     counts = np.diff(ends, prepend=0, append=len(values)).astype(np.int64)
     below = int(np.searchsorted(values, cuts.minimum, side="left"))
     above = len(values) - int(np.searchsorted(values, cuts.maximum, side="right"))
-    return NumberSummary(counts, len(column.values) - len(values), below, above, _quartiles(values))
+    return NumberSummary(counts, len(column.values) - len(values), below, above, _quartiles(values), values)
 
 
 def summarise_levels(column: TextColumn) -> LevelSummary:

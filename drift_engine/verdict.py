@@ -22,6 +22,7 @@ _MEASURES = {
     "mood": "rank spread, Mood",
     "hypergeometric": "change of the missing share",
     "exceedance": "share of novel values",
+    "tarone": "growth of one value's share",
 }
 
 Tone = Literal["good", "bad", "unknown"]
@@ -74,11 +75,14 @@ def measure(check: Check) -> str:
 def _what_moved(result: Result) -> list[str]:
     moved = []
     data = result.data_drift
-    if data.detected:
+    if data.columns_drifted:
         columns = "column" if data.columns_tested == 1 else "columns"
         names = [finding.column for finding in data.columns if finding.detected]
         shown = ", ".join(names[:_NAMES_MAX]) + (", ..." if len(names) > _NAMES_MAX else "")
         moved.append(f"{data.columns_drifted} of {data.columns_tested} {columns} moved{_where(data.columns)} ({shown})")
+    if data.joint is not None and data.joint.detected:
+        alone = "" if data.columns_drifted else ", though no column did alone"
+        moved.append(f"the inputs moved together{alone} (AUC {data.joint.auc:.2f})")
     if result.prediction_drift.detected:
         moved.append(f"the model's answers moved{_where(result.prediction_drift.findings)}")
     if result.concept_drift.detected:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from drift_engine.comparison.schema import Comparison, SchemaFinding, TableFile
 from drift_engine.comparison.tables import CurrentTable, ReferenceTable, UnusableTable, read_current
+from drift_engine.data_quality.assess import assess_table, in_order
 from drift_engine.exit_codes import Judgement, is_grave
-from drift_engine.findings import Subject, any_detected, data_drift, judge, unjudged
-from drift_engine.results.schema import Outcome, PredictionDrift
+from drift_engine.findings import Judged, Subject, any_detected, data_drift, judge, unjudged
+from drift_engine.results.schema import Outcome, PredictionDrift, QualityFinding
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import ANSWERS_SHARE, INPUTS_SHARE
 from drift_engine.table import Table
@@ -85,7 +86,15 @@ def _judged(
         data_drift=data_drift(judged[0], settings.alpha * shares[0] if inputs else 0.0, settings),
         prediction_drift=PredictionDrift(any_detected(found), settings.alpha * shares[1] if outputs else 0.0, found),
         not_compared=reference.not_compared,
+        data_quality=_faults(inputs, judged[0], reference.table, current.table, settings) if reason is None else (),
     )
+
+
+def _faults(
+    inputs: Sequence[Subject], judged: Sequence[Judged], reference: Table, current: Table, settings: DriftSettings
+) -> tuple[QualityFinding, ...]:
+    findings = [item.finding for item in judged]
+    return in_order(assess_table(inputs, findings, reference, current, settings.alpha, settings)) if inputs else ()
 
 
 def _too_few(reference: TableFile, current: TableFile, needed: int) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from drift_engine.results.schema import DataDrift, Outcome, PredictionDrift, Severity
+from drift_engine.results.schema import DataDrift, Outcome, PredictionDrift, QualityFinding, Severity
 
 FORMAT = "sentinelml.comparison"
 FORMAT_VERSION = 1
@@ -44,6 +44,7 @@ class Comparison:
     Attributes:
         outcome: "ok"; "insufficient_data" and "failed" (the file cannot be read), both with a `reason`.
         data_drift: over the inputs; `prediction_drift` over the label and prediction columns, where named.
+        data_quality: what is wrong with the values of the file, whatever moved, gravest first.
         not_compared: a sentence for each column that cannot be, such as one of dates.
         report: the HTML page, where one was asked for.
     """
@@ -56,6 +57,7 @@ class Comparison:
     prediction_drift: PredictionDrift
     not_compared: tuple[str, ...] = ()
     report: str | None = None
+    data_quality: tuple[QualityFinding, ...] = ()
 
 
 @dataclass(frozen=True)

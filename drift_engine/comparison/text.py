@@ -8,9 +8,9 @@ from drift_engine.comparison.compare import detected_schema, judgement
 from drift_engine.comparison.schema import Comparison, Comparisons
 from drift_engine.exit_codes import Gate, Judgement
 from drift_engine.junit import DEFAULT_GATES, Case, Suite, column_cases, enough_data
-from drift_engine.results.schema import ColumnFinding
+from drift_engine.results.schema import ColumnFinding, QualityFinding
 
-_COLUMNS_SHOWN_MAX = 12
+_COLUMNS_SHOWN_MAX, _FAULTS_SHOWN_MAX = 12, 6
 
 
 def lines_of(found: Comparisons) -> Iterator[str]:
@@ -22,6 +22,7 @@ def lines_of(found: Comparisons) -> Iterator[str]:
         for schema in comparison.schema:
             yield f"  {_plain(schema.column)}: {schema.kind}: {_plain(schema.sentence)}"
         yield from _moved_lines(moved_columns(comparison))
+        yield from _fault_lines(comparison.data_quality)
         if comparison.report is not None:
             yield f"  report: {_plain(comparison.report)}"
     if found.comparisons:
@@ -87,6 +88,14 @@ def _moved_lines(findings: Sequence[ColumnFinding]) -> Iterator[str]:
         yield f"  {_plain(finding.column):<{width}}  {ratio:>8.2f} x allowed  {_plain(finding.sentence)}"
     if len(findings) > len(shown):
         yield f"  and {len(findings) - len(shown)} more"
+
+
+def _fault_lines(faults: Sequence[QualityFinding]) -> Iterator[str]:
+    for fault in faults[:_FAULTS_SHOWN_MAX]:
+        place = f" in {_plain(fault.column)}" if fault.column else ""
+        yield f"  data quality, {fault.severity}: {fault.kind}{place}: {_plain(fault.sentence)}"
+    if len(faults) > _FAULTS_SHOWN_MAX:
+        yield f"  and {len(faults) - _FAULTS_SHOWN_MAX} more data quality findings"
 
 
 def _plain(text: str) -> str:

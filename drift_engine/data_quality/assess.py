@@ -32,7 +32,7 @@ def assess_log(
             f"whether the number of rows is usual: not enough history ({earlier} windows of this length before it were "
             f"read, {EARLIER_MIN} are needed; scheduled runs read 24 hours)"
         )
-    return DataQuality(tuple(sorted(findings, key=_gravest_first)), tuple(unanswered))
+    return DataQuality(in_order(findings), tuple(unanswered))
 
 
 def assess_table(
@@ -63,6 +63,11 @@ def assess_table(
             sound.append(subject.column)
     # Where a column stands still or went missing, rows repeat for that alone.
     yield from duplicate_rows(reference, window, sound, alpha / (len(inputs) + 1))
+
+
+def in_order(findings: Iterable[QualityFinding]) -> tuple[QualityFinding, ...]:
+    """Gravest first."""
+    return tuple(sorted(findings, key=_gravest_first))
 
 
 def _of_column(pair: Pair, finding: ColumnFinding, settings: DriftSettings) -> Iterator[QualityFinding]:

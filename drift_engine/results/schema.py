@@ -112,15 +112,16 @@ class Check:
 
     Attributes:
         name: "shape" (the distribution), "location" (a number larger or smaller as a whole), "spread" (wider or
-            narrower), "missing" (the share of missing values), "novel" (values the reference never showed).
-        method: how the score is computed, e.g. "psi", "mann-whitney", "mood", "hypergeometric", "exceedance".
+            narrower), "missing" (the share of missing values), "novel" (values the reference never showed), "repeat"
+            (one exact number that is rare in the reference).
+        method: how the score is computed, e.g. "psi", "mann-whitney", "mood", "hypergeometric", "exceedance", "tarone".
         score: in the method's own unit; higher means more different.
         threshold: what chance (and the effect floor) allows at this number of rows; same unit as score.
         drift_ratio: above 1 exactly when detected. For "shape" it is score / threshold.
         detected: True, False, or None where there is not enough data (then `reason` says what is lacking).
     """
 
-    name: Literal["shape", "location", "spread", "missing", "novel"]
+    name: Literal["shape", "location", "spread", "missing", "novel", "repeat"]
     method: str
     score: float | None
     threshold: float | None
@@ -215,6 +216,40 @@ class ColumnFinding:
 
 
 @dataclass(frozen=True)
+class JointDrift:
+    """Can a classifier tell the window's rows from the reference's by all inputs together? Asked where settings say so.
+
+    Attributes:
+        detected: None where there is not enough data; then `sentence` says what is lacking.
+        auc: of rows that the classifier did not learn from: the chance that of two rows, one of each side, it picks the
+            window's. 0.5 means that both sides are alike.
+        threshold: what chance (and the floor) allows.
+        standard_error: of the AUC without drift, over all splits of the rows into sides.
+        false_alarm_rate: its own part of the run's budget.
+        rows: of the window, as drawn for it; `reference_rows` likewise.
+        columns: those that the classifier needs most, first ones first; empty where nothing was detected.
+        sentence: all that in words.
+        scale: the time scale that was looked at (a key of the result's `scales`), "" outside of a run.
+    """
+
+    detected: bool | None
+    auc: float | None
+    threshold: float | None
+    standard_error: float | None
+    false_alarm_rate: float
+    rows: int
+    reference_rows: int
+    columns: tuple[str, ...]
+    sentence: str
+    scale: str = ""
+
+    @property
+    def seen(self) -> str:
+        """Which rows were looked at, in words; "" for the window of an ad hoc run."""
+        return SCALE_PHRASES.get(self.scale, "")
+
+
+@dataclass(frozen=True)
 class DataDrift:
     """Drift of the model's inputs.
 
@@ -223,9 +258,11 @@ class DataDrift:
             E0 its expectation without drift where the column moved by more than allowed, else 0. So "> 0.1" means the
             same at every window size, and data without drift scores 0 but for the false alarms.
         threshold: the classic line for `score`, 0.1 unless set. It grades; `detected` comes from the columns.
-        detected: any column drifted beyond its allowance; None if no column had enough data.
-        false_alarm_rate: the run's budget over all columns, e.g. 0.01.
+        detected: any column drifted beyond its allowance, or all of them together did (`joint`); None if there was not
+            enough data for any verdict.
+        false_alarm_rate: the run's budget over all columns, e.g. 0.01, and over `joint` where that was asked.
         columns: what moved first, by weight and severity, then by drift_ratio.
+        joint: the second opinion on all inputs together; None where it was not asked.
     """
 
     detected: bool | None
@@ -237,6 +274,7 @@ class DataDrift:
     columns_drifted: int
     drifted_ratio: float | None
     columns: tuple[ColumnFinding, ...]
+    joint: JointDrift | None = None
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,24 @@ def test_missing_values_that_come_in_bunches_are_allowed_for() -> None:
     assert found.design_effect < 2
 
 
+def test_sessions_that_few_long_blocks_overlook_are_seen_in_more_shorter_ones() -> None:
+    """30 blocks of 166 rows leave some references of zeros and numbers for independent; none of 300 stays so.
+
+    One that does alarms on the longer time scales for as long as it is used.
+    """
+    rng = np.random.default_rng(11)
+    alpha, overlooked = 0.01 / 3000, 0
+    for _ in range(300):
+        values = sessions(rng, 5000)
+        column = NumberColumn(np.where(values < 0.25, 0.0, values))
+        cuts = reference_cuts(column)
+        assert cuts is not None
+        long = measure_clustering(column, cuts, 7200, alpha)
+        assert long.is_clustered
+        overlooked += long.block_rows == BLOCK_ROWS_MIN
+    assert overlooked > 0
+
+
 def test_categories_are_looked_at_too() -> None:
     """By level."""
     rng = np.random.default_rng(6)

@@ -122,6 +122,19 @@ def test_a_column_that_is_empty_now_is_a_surge_of_missing_values(tmp_path: Path,
     assert moved == dict.fromkeys(("x0", "country", "member"), "missing surge")
 
 
+def test_faults_of_the_data_are_told_beside_the_drift(tmp_path: Path, reference: Path) -> None:
+    """A number that stands still: in words and in the document; and no finding where there is no fault."""
+    table = frame(2000, 2)
+    table.loc[500:799, "x0"] = 0.25
+    faulty, clean = written(tmp_path / "faulty.csv", table), written(tmp_path / "clean.csv", frame(2000, 3))
+    said = compare(reference, faulty, "--label", "y")
+    assert "data quality, warning: stuck in x0: 300 values in a row are 0.25" in said.stdout
+    assert "15 % of values are 0.25 exactly (0 % in the reference)" in said.stdout
+    document = json.loads(compare(reference, faulty, clean, "--label", "y", "--format", "json").stdout)
+    faults = [[(item["kind"], item["column"]) for item in one["data_quality"]] for one in document["comparisons"]]
+    assert faults == [[("stuck", "x0")], []]
+
+
 def test_the_gates(tmp_path: Path, reference: Path) -> None:
     """Too few rows stop `insufficient` alone; a drift of grade notice stops `drift` and passes `warning`."""
     thin = written(tmp_path / "thin.csv", frame(30, 2))

@@ -68,7 +68,7 @@ def test_a_sensor_that_repeats_one_value_is_stuck(tmp_path: Path) -> None:
     made.log(found)
     finding = of(made.run(), "amount")
     assert finding.kind == "stuck"
-    assert finding.sentence.startswith("30 % of rows are 12.5 exactly (0 % in the reference)")
+    assert finding.sentence.startswith("30 % of values are 12.5 exactly (0 % in the reference)")
 
 
 def test_elec2_is_explained_and_the_clean_pair_of_the_cards_is_not(shared_data: Callable[[str], Path]) -> None:

@@ -15,6 +15,7 @@ from drift_engine.evidently_report import NothingToDraw, Rendered
 from drift_engine.report import report_page
 from drift_engine.results.schema import ColumnFinding
 from drift_engine.run import Committed
+from drift_engine.settings import DriftSettings
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.verdict import decisive, measure
 from gateway.registry.columns import CONFIDENCE, PREDICTION, feature_column
@@ -90,7 +91,8 @@ def agree_with_the_result(committed: Committed) -> set[str]:
 
 def drawn_as(committed: Committed) -> dict[str, ColumnFinding]:
     """The findings by the name that the columns have in Evidently's table."""
-    subjects = (*input_subjects(binary_card(), 0.5), *answer_subjects(binary_card()))
+    settings = DriftSettings()
+    subjects = (*input_subjects(binary_card(), settings), *answer_subjects(binary_card(), settings))
     columns = {subject.name: subject.column for subject in subjects}
     result = committed.result
     return {columns[item.column]: item for item in (*result.data_drift.columns, *result.prediction_drift.findings)}

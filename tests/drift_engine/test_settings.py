@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drift_engine.settings import COLUMN_KEYS, DriftSettings
+from drift_engine.settings import RULE_KEYS, DriftSettings
 from gateway.settings import InvalidSettings, load
 from tests.drift_engine.scenario import Scenario, rows
 
@@ -45,7 +45,7 @@ def test_the_narrowest_table_that_names_a_value_decides(tmp_path: Path) -> None:
     assert (age["psi_floor"], age["location_floor"], age["minimum_rows"]) == (0.03, 0.02, 80)
     assert loans.for_column("probability of yes")["novel_share"] == 0.1
     assert others.for_column("amount") == others.for_column("age") | {"location_floor": 0.05}
-    assert set(amount) == set(COLUMN_KEYS)
+    assert set(amount) == set(RULE_KEYS)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,8 @@ def test_the_narrowest_table_that_names_a_value_decides(tmp_path: Path) -> None:
         ("[drift.models.loans]\ninterval_seconds = 60", "loans: unknown key 'interval_seconds'"),
         ("[drift.models.loans.columns.age]\nnovel_share = 0.5", "age.novel_share: 0.5 is above the maximum 0.24"),
         ("[drift.models.loans]\nalpha = 'low'", "loans.alpha: 'low' is not a number"),
+        ("[drift.models.loans]\nweight = 2", "loans: unknown key 'weight'"),
+        ("[drift.columns.age]\nweight = 0", "age.weight: 0.0 is below the minimum 0.01"),
         ("[drift.models]\nloans = 3", "models.loans must be a table"),
         ("[drift]\ncolumns = 3", "columns must be tables of the settings file, as in [drift.columns.<name>]"),
     ],
@@ -77,7 +79,7 @@ def test_every_fault_of_the_tables_is_told_at_once(tmp_path: Path) -> None:
 
 def test_the_shape_always_keeps_a_part_of_the_budget() -> None:
     """Even where each of the other checks has the most that its setting takes."""
-    shares = [name for name in COLUMN_KEYS if name.endswith("_share")]
+    shares = [name for name in RULE_KEYS if name.endswith("_share")]
     fields = {spec.name: spec for spec in DriftSettings.__dataclass_fields__.values()}
     assert sum(fields[name].metadata["maximum"] for name in shares) < 1
 
@@ -99,3 +101,25 @@ def test_a_run_follows_the_settings_of_its_model_and_records_them(
     assert found[1].config["alpha"] == 0.02
     assert found[1].config["columns"]["amount"] == tolerant
     assert "[drift.models.loans.columns.amuont]: the model has no such column" in caplog.text
+
+
+def test_a_column_that_counts_more_has_more_of_the_budget_and_of_the_score(tmp_path: Path) -> None:
+    """Three times as much as its fifth, of which the others pay; of the answers likewise; together they stay 1."""
+    scenario = Scenario(tmp_path).reference(rows(2000, seed=1))
+    later = rows(500, seed=2)
+    later["amount"] = (np.array(later["amount"]) * 1.5).tolist()
+    scenario.log(later)
+    columns = {"amount": {"weight": 3.0}, "confidence": {"weight": 2.0}}
+    plain, heavy = (scenario.run(**given).result for given in ({}, {"models": {"loans": {"columns": columns}}}))
+    weights = {item.column: item.weight for item in heavy.data_drift.columns}
+    assert weights["amount"] == pytest.approx(3 / 7)
+    assert weights["age"] == pytest.approx(1 / 7)
+    answers = [item.weight for item in heavy.prediction_drift.findings]
+    assert sorted(answers) == pytest.approx([0.25, 0.25, 0.5])
+    assert sum(weights.values()) == pytest.approx(1)
+    thresholds = [
+        next(item for item in result.data_drift.columns if item.column == "amount").checks[0].threshold or 0.0
+        for result in (plain, heavy)
+    ]
+    assert thresholds[1] < thresholds[0]
+    assert heavy.data_drift.score == pytest.approx(15 / 7 * (plain.data_drift.score or 0.0))
