@@ -196,12 +196,13 @@ def _signs(incident: Incident, observed: Observation, among: Sequence[Incident])
     """The alerts by which a window shows an incident.
 
     Alerts on the whole matter ("so many columns drifted") are a sign of the one without a single subject, unless
-    another incident has a column that explains them.
+    another incident of the matter has a column that explains them.
     """
     own = _topics(incident)
     signs = {topic: alert for topic, alert in observed.seen.items() if topic in own}
     whole = Topic(incident.alert, "")
-    others = {topic for item in among if item.id != incident.id for topic in _topics(item)} - {whole}
+    beside = [item for item in among if item.alert == incident.alert and item.id != incident.id]
+    others = {topic for item in beside for topic in _topics(item)} - {whole}
     if whole in signs and len(signs) == 1 and any(topic in observed.seen for topic in others):
         return {}
     return _ordered(signs)

@@ -9,13 +9,14 @@ from drift_engine.incident_settings import IncidentSettings
 from drift_engine.incidents import fold
 from drift_engine.results import Result
 from drift_engine.results.incidents import Incidents
-from drift_engine.results.schema import Alert, ConceptDrift, Severity, Window
+from drift_engine.results.schema import Alert, ConceptDrift, PredictionDrift, Severity, Window
 from drift_engine.results.store import run_time
 from gateway.clock import utc_text
 from tests.results import NOON, data_drift, finding, insufficient, result
 
 STEP = 300.0
 COLUMNS = tuple(f"c{number:02}" for number in range(24))
+ANSWERS = ("prediction", "confidence", "probability of a", "probability of b")
 #: Quality that was judged and has not dropped.
 HEALTHY = ConceptDrift(False, "none", "accuracy", 1.0, -1.0, 3.0, 5.0, 0.2, "accuracy fell by 1.0 % of the baseline")
 
@@ -48,6 +49,7 @@ def run(number: int, *alerts: Alert, **changes: Any) -> Result:
         "run_id": f"{run_time(start + STEP + 11)}-{number % 2**24:06x}",
         "window": Window(utc_text(start), utc_text(start + STEP), "scheduled"),
         "data_drift": data_drift(*(finding(name) for name in COLUMNS)),
+        "prediction_drift": PredictionDrift(False, 0.01, tuple(finding(name) for name in ANSWERS)),
         "concept_drift": HEALTHY,
         "alerts": tuple(alerts),
         "started_at": utc_text(start + STEP + 11),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ from gateway.files import make_dirs, write_atomically
 from gateway.registry.card import check_name, check_version
 
 FORMAT_VERSION = 1
+_GRADES = get_args(Severity)
 _UNREADABLE = (OSError, ValueError, RecursionError)
 
 
@@ -120,8 +121,9 @@ class Incidents:
 
     @property
     def open(self) -> tuple[Incident, ...]:
-        """Those that last."""
-        return tuple(incident for incident in self.incidents if incident.state == "open")
+        """Those that last, the gravest first."""
+        lasting = [incident for incident in self.incidents if incident.state == "open"]
+        return tuple(sorted(lasting, key=lambda incident: -_GRADES.index(incident.severity)))
 
 
 class IncidentStore:

@@ -477,6 +477,20 @@ def test_a_torn_last_line_is_cut_off_by_the_next_writer(place: Place) -> None:
         assert log.read(NAME, "1")[-1].begun.incident == "two"
 
 
+def test_the_format_of_version_1_reads_and_writes_back_the_same_bytes(tmp_path: Path) -> None:
+    """The golden file is never regenerated: one action that failed, and one that was cut short."""
+    golden = (Path(__file__).parent / "golden" / "actions-v1.jsonl").read_bytes()
+    log = ActionLog(tmp_path)
+    log.path(NAME, "1").parent.mkdir(parents=True)
+    log.path(NAME, "1").write_bytes(golden)
+    failed, cut_short = log.read(NAME, "1")
+    assert failed.ended is not None
+    assert (failed.ended.code, cut_short.ended) == (2, None)
+    for line in (failed.begun, failed.ended, cut_short.begun):
+        log.append(NAME, "2", line)
+    assert log.path(NAME, "2").read_bytes() == golden
+
+
 def test_one_that_cannot_be_recorded_is_not_done(place: Place) -> None:
     """A folder stands where the record should be."""
     place.act(command=python("pass"))

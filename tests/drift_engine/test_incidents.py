@@ -152,6 +152,18 @@ def test_signs_of_one_matter_are_one_incident() -> None:
     assert "20.1 %" in state.open[0].cause
 
 
+def test_matters_that_come_together_are_followed_each_by_itself() -> None:
+    """Inputs, answers and quality: each is seen in every window, and the gravest is named first."""
+    state = folded(sequence([[*columns(6), answer(), quality("critical")]] * 30))
+    assert [(item.alert, item.windows) for item in state.open] == [
+        ("performance", 30),
+        ("data_drift", 30),
+        ("prediction_drift", 30),
+    ]
+    later = folded(sequence([[*columns(6), answer(), quality("critical")]] * 5 + [columns(6)] * 12))
+    assert [item.alert for item in later.open] == ["data_drift"]
+
+
 def test_answers_that_move_together_are_one_incident() -> None:
     """A model of many classes has many of them."""
     moved = [answer(name) for name in ("prediction", "confidence", "probability of a", "probability of b")]
