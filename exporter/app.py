@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import wrap_file
 
 from drift_engine import run_requests
-from exporter import charts, library, problems, report_files, run_now, words
+from exporter import drawing, library, problems, report_files, run_now, words
 from exporter.api import add_api, json_response
 from exporter.collector import exposition
 from exporter.incidents import incident_text, troubles
@@ -64,7 +64,7 @@ def create_app(paths: Paths, settings: ExporterSettings, clock: Callable[[], flo
 def _add_words(app: Flask) -> None:
     """What the templates say figures and moments with."""
     app.jinja_env.globals["report_url"] = _report_url
-    app.jinja_env.globals["drawing"] = charts
+    app.jinja_env.globals["drawing"] = drawing
     said: dict[str, Callable[..., str]] = {
         "moment": words.moment_text,
         "share": words.share_text,

@@ -1,8 +1,4 @@
-"""Charts as plain geometry, which a template draws as SVG: no script, no style of its own.
-
-Coordinates are those of a drawing `WIDTH` wide; the page scales it. Every chart has a title, a description and the
-figures as a table, for who cannot see it.
-"""
+"""From figures to the shapes of a chart: lines over days, stacked bars, a histogram, a timeline."""
 
 from __future__ import annotations
 
@@ -11,89 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 460.0, 220.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 10.0, 26.0
+from exporter.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Bar, Chart, Dot, Key, Line, Rule, Tick
+
 _TICKS_MAX = 5
 _DAY_LABELS_MAX = 5
 _VALUE_MAX = 1e15
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A label of an axis, at a coordinate of that axis."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One figure, with what it says when it is pointed at."""
-
-    x: float
-    y: float
-    title: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A rectangle; `style` is the CSS class of its colour."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    style: str
-    title: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """Figures in their order. `lines` and `bands` are SVG point lists, a new one after each gap."""
-
-    style: str
-    lines: tuple[str, ...]
-    bands: tuple[str, ...]
-    dots: tuple[Dot, ...]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A level line across the chart."""
-
-    y: float
-    style: str
-
-
-@dataclass(frozen=True)
-class Key:
-    """An entry of the legend."""
-
-    style: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A drawing. `name` is its id on the page; `table` has the figures, its first row the headings."""
-
-    name: str
-    title: str
-    about: str
-    height: float
-    left: float
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    bars: tuple[Bar, ...]
-    lines: tuple[Line, ...]
-    rules: tuple[Rule, ...]
-    keys: tuple[Key, ...]
-    table: tuple[tuple[str, ...], ...]
-
-    @property
-    def bottom(self) -> float:
-        """Where the horizontal axis is."""
-        return self.height - BOTTOM
 
 
 @dataclass(frozen=True)
@@ -176,7 +94,6 @@ def line_chart(
         left=LEFT,
         x_ticks=_day_ticks(days),
         y_ticks=scale.ticks(),
-        bars=(),
         lines=tuple(_line(course, scale, len(days)) for course in courses if course.points),
         rules=(Rule(scale.y(level[0]), "level"),) if level else (),
         keys=(
@@ -221,8 +138,6 @@ def stacked_days(
         x_ticks=_day_ticks(days),
         y_ticks=scale.ticks(),
         bars=tuple(bars),
-        lines=(),
-        rules=(),
         keys=tuple(Key(part.style, part.text) for part in parts) if len(parts) > 1 else (),
         table=table,
     )
@@ -257,9 +172,6 @@ def histogram(
         x_ticks=tuple(Tick(round(LEFT + i * width, 1), short_number(edges[i])) for i in range(0, len(edges), every)),
         y_ticks=scale.ticks(),
         bars=tuple(bars),
-        lines=(),
-        rules=(),
-        keys=(),
         table=((title, "rows"), *((text, f"{count:,}") for text, count in zip(named, folded, strict=True))),
     )
 
@@ -308,8 +220,6 @@ def timeline(
         x_ticks=_day_ticks(days, left, labels_max=3),
         y_ticks=tuple(ticks),
         bars=tuple(bars),
-        lines=(),
-        rules=(),
         keys=keys,
         table=table,
     )

@@ -8,9 +8,7 @@ from drift_engine.results.days import DayRecord
 from drift_engine.results.incidents import Incident
 from drift_engine.results.schema import Severity
 from exporter.charts import (
-    Chart,
     Course,
-    Key,
     Part,
     Point,
     Stretch,
@@ -20,6 +18,7 @@ from exporter.charts import (
     stacked_days,
     timeline,
 )
+from exporter.drawing import Chart, Key
 from exporter.incidents import incident_text
 from exporter.parameters import Span
 from exporter.statistics import Statistics

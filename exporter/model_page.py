@@ -11,7 +11,7 @@ from drift_engine.results.incidents import Incident
 from drift_engine.results.quality import Estimate, EstimateError, LabelCounts
 from drift_engine.results.schema import Performance
 from exporter import model_charts
-from exporter.charts import Chart
+from exporter.drawing import Chart
 from exporter.incidents import by_urgency
 from exporter.library import Card
 from exporter.parameters import Span
