@@ -104,7 +104,7 @@ def _drawn(probabilities: Floats, rng: np.random.Generator) -> Floats:
     """True classes drawn from the probabilities of each row, as a 1 in one column."""
     ends = np.cumsum(probabilities, axis=1)
     chosen = (rng.random((len(ends), 1)) * ends[:, -1:] >= ends[:, :-1]).sum(axis=1)
-    return np.eye(probabilities.shape[1])[chosen]
+    return np.asarray(np.eye(probabilities.shape[1])[chosen])
 
 
 def _finite(values: Floats) -> Floats:

@@ -21,6 +21,8 @@ CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 #: Under this many rows the interval of a mean is too narrow to be shown.
 MEAN_ROWS_MIN = 10
+#: Terms scatter when they do by more than this part of their mean.
+_ROUNDING = 1e-12
 #: Terms that lean less have a symmetric interval; the cubic's inverse would divide by nearly nothing.
 _LEAN_MIN = 1e-6
 #: Doublings of a step of 5 % after which a bound is called none.
@@ -90,7 +92,9 @@ def ratio_interval(above: Floats, below: Floats) -> tuple[float | None, float | 
 
 def _crossing(function: Callable[[float], float], start: float, direction: float) -> float | None:
     """Where a falling function crosses zero, sought from `start` in ever larger steps; None where it does not."""
-    if not math.isfinite(function(start)):
+    beginning = function(start)
+    # Terms that are all but constant: the start is a rounding error away from the bound, on either side of it.
+    if not math.isfinite(beginning) or beginning * direction <= 0:
         return start
     step = 0.05 * abs(start) + 1e-12
     for _ in range(_STEPS_MAX):
@@ -106,7 +110,8 @@ def _moments(terms: Floats) -> tuple[float, float, float]:
     rows, mean = len(terms), float(terms.mean())
     centred = terms - mean
     spread = float(np.sqrt((centred**2).mean()))
-    if not spread > 0:
+    # What is constant but for the last digits has no skewness to speak of.
+    if not spread > _ROUNDING * abs(mean):
         return mean, 0.0, 0.0
     lean = float(((centred / spread) ** 3).mean()) / math.sqrt(rows)
     return mean, spread / math.sqrt(rows - 1), lean

@@ -143,6 +143,7 @@ def test_means_at_the_ends_are_bounded() -> None:
     assert ratio_interval(constant, np.full(50, 4.0)) == (0.5, 0.5)
     assert MeanRatio(constant, np.full(20, 4.0)).interval() == (0.5, 0.5)
     assert mean_interval(constant[:9]) == ratio_interval(constant[:9], constant[:9]) == (None, None)
+    assert MeanRatio(constant, np.linspace(0, 1, 50) * 1e-14 + 4.0).interval() == pytest.approx((0.5, 0.5))
     single = np.zeros(100)
     single[0] = 1.0
     low, high = mean_interval(single)
