@@ -12,7 +12,7 @@ import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,17 +168,17 @@ def _rows_to_fit(
     """The table first, then the logs' rows in order of time; of too many the newest."""
     card, split = order.card, int(newest.times[0])
     others, left_out, notes, inputs = _other_versions(paths, registry, order, split, progress)
-    sources = [_Source(f"log of version {card.version}", older), *others]
+    found = [_Source(f"log of version {card.version}", older), *others]
+    sources = _newest_of(found, order.limits.rows_max)
+    if (count := _count(sources)) < _count(found):
+        notes += (f"only the newest {count:,} of {_count(found):,} logged rows are fitted (--rows-max)",)
     logged = together([labelled_rows(card, source.live) for source in sources])
-    times = np.concatenate([source.live.times for source in sources])
+    by_time = np.argsort(np.concatenate([source.live.times for source in sources]), kind="stable")
     received = np.concatenate([_received(source.live) for source in sources])
-    by_time = np.argsort(times, kind="stable")[-order.limits.rows_max :]
     used = [_used(card, source) for source in sources]
     parts = [logged.take(by_time)]
-    if len(by_time) < len(times):
-        notes += (f"only the newest {len(by_time):,} of {len(times):,} logged rows are fitted (--rows-max)",)
     if train is not None and order.train is not None:
-        room = max(0, order.limits.rows_max - len(by_time))
+        room = max(0, order.limits.rows_max - count)
         table = train.labelled.take(np.arange(max(0, train.labelled.rows - room), train.labelled.rows))
         if table.rows < train.labelled.rows:
             notes += (f"of {order.train.name} only the last {table.rows:,} rows are fitted (--rows-max)",)
@@ -186,8 +186,25 @@ def _rows_to_fit(
         used.insert(0, RowsUsed(order.train.name, table.rows, None, None, table.classes(card), train.sha256))
         if train.left_out:
             left_out["of the table, without a target"] = train.left_out
-    late = int(np.sum(received[by_time] >= split))
+    late = int(np.sum(received >= split))
     return _ToFit(together(parts), tuple(used), late, left_out, notes, inputs)
+
+
+def _newest_of(sources: Sequence[_Source], rows_max: int) -> list[_Source]:
+    """The newest `rows_max` rows of all sources together; those without any are left out."""
+    times = np.concatenate([source.live.times for source in sources])
+    kept = np.zeros(len(times), dtype=np.bool_)
+    kept[np.argsort(times, kind="stable")[-rows_max:]] = True
+    ends = np.cumsum([len(source.live.times) for source in sources])[:-1]
+    return [
+        replace(source, live=take_rows(source.live, mask))
+        for source, mask in zip(sources, np.split(kept, ends), strict=True)
+        if mask.any()
+    ]
+
+
+def _count(sources: Sequence[_Source]) -> int:
+    return sum(source.live.table.rows for source in sources)
 
 
 def _other_versions(

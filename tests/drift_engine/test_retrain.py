@@ -242,6 +242,10 @@ def test_a_promoted_candidate_is_retrained_with_what_its_predecessor_logged(plac
         ("log of version 1", 1000),
     ]
     assert report.judged.source == "log of version 2"
+    few = retrained(place, second, limits=Limits(rows_max=600))
+    assert [(used.source, used.rows) for used in few.fitted] == [("log of version 2", 420), ("log of version 1", 180)]
+    assert few.fitted[1].last == report.fitted[1].last
+    assert "only the newest 600 of 1,020 logged rows are fitted (--rows-max)" in few.notes
 
 
 class Trusted(LogisticRegression):
