@@ -20,8 +20,8 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from drift_engine.retraining.errors import CannotRetrain, TooFewRows
-from drift_engine.retraining.retrain import Order, retrain
-from drift_engine.retraining.rows import Limits
+from drift_engine.retraining.retrain import retrain
+from drift_engine.retraining.rows import Limits, Order
 from drift_engine.retraining.schema import ModelReport
 from drift_engine.run import Silent
 from gateway.clock import utc_text
