@@ -19,8 +19,8 @@ from drift_engine.locks import Busy, locked
 from drift_engine.paired.compare import deciding_figures
 from drift_engine.retraining.errors import TooFewRows
 from drift_engine.retraining.page import headline
-from drift_engine.retraining.retrain import Order, retrain
-from drift_engine.retraining.rows import Limits
+from drift_engine.retraining.retrain import retrain
+from drift_engine.retraining.rows import Limits, Order
 from drift_engine.retraining.schema import PAGE, ModelReport
 from drift_engine.settings import DriftSettings
 from gateway.registry import ModelCard, Registry, RegistryError

@@ -13,37 +13,34 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from drift_engine.live_log import LiveRows
-from drift_engine.logged import differing, moment_text, score_rows, take_rows
+from drift_engine.logged import differing, score_rows, take_rows
 from drift_engine.paired.compare import compare, deciding_figures
 from drift_engine.paired.schema import PairedComparison
-from drift_engine.results.schema import InputFile
 from drift_engine.retraining.evidence import calibration, class_figures, metrics_of, slices_of
 from drift_engine.retraining.fit import fit_candidate, frozen_parts, scorable
 from drift_engine.retraining.labelled_log import LabelledLog, read_labelled_log
 from drift_engine.retraining.page import model_report_page
 from drift_engine.retraining.rows import (
     LabelledRows,
-    Limits,
+    Order,
     equal_rows,
     labelled_rows,
     refuse_few_of_a_class,
     split_in_time,
-    together,
     widened,
 )
-from drift_engine.retraining.schema import DOCUMENT, PAGE, ModelReport, RowsUsed, encode
+from drift_engine.retraining.rows_to_fit import RowsToFit, Source, rows_to_fit, used_of
+from drift_engine.retraining.schema import DOCUMENT, PAGE, ModelReport, encode
 from drift_engine.retraining.train_table import TrainTable, read_train
 from drift_engine.run import Progress
 from gateway.files import make_dirs, write_atomically
-from gateway.registry import Feature, ModelCard, Registry, RegistryError
+from gateway.registry import Feature, ModelCard, Registry
 from gateway.registry.artifact import load_verified
-from gateway.registry.compatibility import refuse_unlike
 from gateway.registry.frames import frame_of
 from gateway.registry.inference import Answers, score
 from gateway.registry.register import register_successor
@@ -58,43 +55,6 @@ _NOT_CHECKED = (
     "speed and memory: make shadow shows them under real requests",
     "whether groups of people are treated alike",
 )
-
-
-@dataclass(frozen=True)
-class Order:
-    """What was asked for.
-
-    Attributes:
-        card: the champion.
-        train: the original training table, if it is to be fitted on, too.
-        deciding: the figure that decides; None for the first of `paired.compare.deciding_figures`.
-    """
-
-    card: ModelCard
-    train: Path | None
-    deciding: str | None
-    limits: Limits
-    seed: int
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Labelled rows of one version's log, in order of time."""
-
-    name: str
-    live: LiveRows
-
-
-@dataclass(frozen=True)
-class _ToFit:
-    """The rows to fit: where they come from, what was left out, and the files that were read for them."""
-
-    rows: LabelledRows
-    used: tuple[RowsUsed, ...]
-    labels_after_split: int
-    left_out: dict[str, int]
-    notes: tuple[str, ...]
-    inputs: tuple[InputFile, ...]
 
 
 @dataclass(frozen=True)
@@ -125,7 +85,7 @@ def retrain(paths: Paths, order: Order, *, now: float, progress: Progress) -> Mo
     cut = split_in_time(live, order.limits)
     older, newest = take_rows(live, np.arange(cut)), take_rows(live, np.arange(cut, live.table.rows))
     rows = labelled_rows(card, newest)
-    to_fit = _rows_to_fit(paths, registry, order, train, older, newest, progress)
+    to_fit = rows_to_fit(paths, registry, order, train, older, newest, progress)
     refuse_few_of_a_class(card, to_fit.rows, rows, order.limits)
 
     features = widened(card.features, [to_fit.rows, rows])
@@ -154,70 +114,6 @@ def retrain(paths: Paths, order: Order, *, now: float, progress: Progress) -> Mo
         progress=_as_steps(progress),
     )
     return reports[0]
-
-
-def _rows_to_fit(
-    paths: Paths,
-    registry: Registry,
-    order: Order,
-    train: TrainTable | None,
-    older: LiveRows,
-    newest: LiveRows,
-    progress: Progress,
-) -> _ToFit:
-    """The table first, then the logs' rows in order of time; of too many the newest."""
-    card, split = order.card, int(newest.times[0])
-    others, left_out, notes, inputs = _other_versions(paths, registry, order, split, progress)
-    sources = [_Source(f"log of version {card.version}", older), *others]
-    logged = together([labelled_rows(card, source.live) for source in sources])
-    times = np.concatenate([source.live.times for source in sources])
-    received = np.concatenate([_received(source.live) for source in sources])
-    by_time = np.argsort(times, kind="stable")[-order.limits.rows_max :]
-    used = [_used(card, source) for source in sources]
-    parts = [logged.take(by_time)]
-    if len(by_time) < len(times):
-        notes += (f"only the newest {len(by_time):,} of {len(times):,} logged rows are fitted (--rows-max)",)
-    if train is not None and order.train is not None:
-        room = max(0, order.limits.rows_max - len(by_time))
-        table = train.labelled.take(np.arange(max(0, train.labelled.rows - room), train.labelled.rows))
-        if table.rows < train.labelled.rows:
-            notes += (f"of {order.train.name} only the last {table.rows:,} rows are fitted (--rows-max)",)
-        parts.insert(0, table)
-        used.insert(0, RowsUsed(order.train.name, table.rows, None, None, table.classes(card), train.sha256))
-        if train.left_out:
-            left_out["of the table, without a target"] = train.left_out
-    late = int(np.sum(received[by_time] >= split))
-    return _ToFit(together(parts), tuple(used), late, left_out, notes, inputs)
-
-
-def _other_versions(
-    paths: Paths, registry: Registry, order: Order, split: int, progress: Progress
-) -> tuple[list[_Source], dict[str, int], tuple[str, ...], tuple[InputFile, ...]]:
-    """Labelled rows that other versions of the model answered before the split: they may be fitted, never judged.
-
-    The champion may have been fitted on them itself, so it must not be judged on them.
-    """
-    sources: list[_Source] = []
-    left_out: dict[str, int] = {}
-    notes: list[str] = []
-    inputs: dict[str, InputFile] = {}
-    for version in registry.versions(order.card.name):
-        if version == order.card.version:
-            continue
-        try:
-            other = registry.card(order.card.name, version)
-            refuse_unlike(order.card, other)
-        except RegistryError as error:
-            notes.append(f"the log of version {version} is not used: {error}")
-            continue
-        progress.stage(f"reading the log of version {version}")
-        until = moment_text(split)
-        log = read_labelled_log(paths, other, rows_max=order.limits.rows_max, until=until, progress=progress.files)
-        inputs |= {file.path: file for file in log.inputs if file.log == "predictions"}
-        if log.live.table.rows:
-            sources.append(_Source(f"log of version {version}", log.live))
-            left_out |= {f"of version {version}, {reason}": count for reason, count in log.left_out.items()}
-    return sources, left_out, tuple(notes), tuple(inputs.values())
 
 
 def _judge(
@@ -259,7 +155,7 @@ def _report(
     successor: ModelCard,
     candidate: Any,
     judged: _Judged,
-    to_fit: _ToFit,
+    to_fit: RowsToFit,
     log: LabelledLog,
     notes: tuple[str, ...],
 ) -> ModelReport:
@@ -275,7 +171,7 @@ def _report(
         parameters=str(candidate)[:_PARAMETERS_LENGTH_MAX],
         comparison=judged.comparison,
         fitted=to_fit.used,
-        judged=_used(card, _Source(f"log of version {card.version}", judged.live)),
+        judged=used_of(card, Source(f"log of version {card.version}", judged.live)),
         labels_after_split=to_fit.labels_after_split,
         left_out=log.left_out | to_fit.left_out,
         champion_metrics=metrics_of(card, truth, judged.champion),
@@ -301,17 +197,6 @@ def _write(paths: Paths, report: ModelReport) -> None:
     make_dirs(folder)
     write_atomically(folder / PAGE, model_report_page(report).encode())
     write_atomically(folder / DOCUMENT, encode(report))
-
-
-def _used(card: ModelCard, source: _Source) -> RowsUsed:
-    rows, times = labelled_rows(card, source.live), source.live.times
-    first, last = (moment_text(times[0]), moment_text(times[-1])) if len(times) else (None, None)
-    return RowsUsed(source.name, rows.rows, first, last, rows.classes(card))
-
-
-def _received(live: LiveRows) -> Any:
-    assert live.attached is not None  # `read_labelled_log` asks for it
-    return live.attached.received
 
 
 def _target_column(card: ModelCard, rows: LabelledRows) -> Column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,23 @@ class Limits:
     class_rows_min: int = 50
     judged_share: float = 0.3
     rows_max: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for.
+
+    Attributes:
+        card: the champion.
+        train: the original training table, if it is to be fitted on, too.
+        deciding: the figure that decides; None for the first of `paired.compare.deciding_figures`.
+    """
+
+    card: ModelCard
+    train: Path | None
+    deciding: str | None
+    limits: Limits
+    seed: int
 
 
 def split_in_time(live: LiveRows, limits: Limits) -> int:

@@ -18,9 +18,9 @@ from sklearn.ensemble import RandomForestClassifier
 from drift_engine.logged import EVER
 from drift_engine.replay.replay import NothingToReplay, Order, replay
 from drift_engine.replay.schema import Replay
-from drift_engine.retraining.retrain import Order as RetrainOrder
 from drift_engine.retraining.retrain import retrain
 from drift_engine.retraining.rows import Limits
+from drift_engine.retraining.rows import Order as RetrainOrder
 from drift_engine.run import Silent
 from gateway.clock import utc_text
 from gateway.log import predictions

@@ -20,8 +20,8 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from drift_engine.retraining.errors import CannotRetrain, TooFewRows
-from drift_engine.retraining.retrain import Order, retrain
-from drift_engine.retraining.rows import Limits
+from drift_engine.retraining.retrain import retrain
+from drift_engine.retraining.rows import Limits, Order
 from drift_engine.retraining.schema import ModelReport
 from drift_engine.run import Silent
 from gateway.clock import utc_text
@@ -242,6 +242,10 @@ def test_a_promoted_candidate_is_retrained_with_what_its_predecessor_logged(plac
         ("log of version 1", 1000),
     ]
     assert report.judged.source == "log of version 2"
+    few = retrained(place, second, limits=Limits(rows_max=600))
+    assert [(used.source, used.rows) for used in few.fitted] == [("log of version 2", 420), ("log of version 1", 180)]
+    assert few.fitted[1].last == report.fitted[1].last
+    assert "only the newest 600 of 1,020 logged rows are fitted (--rows-max)" in few.notes
 
 
 class Trusted(LogisticRegression):
