@@ -72,12 +72,16 @@ class _Model:
 
 
 class HistoryJob:
-    """Makes days. `now`: seconds since the epoch, the same for all that one job makes.
+    """Makes days. The caller holds the lock of the model.
 
-    The caller holds the lock of the model.
+    Args:
+        now: seconds since the epoch, the same for all that one job makes.
+        days: how many days to look at, today among them; those of the history unless given.
     """
 
-    def __init__(self, paths: Paths, settings: DriftSettings, now: float, progress: Progress) -> None:
+    def __init__(
+        self, paths: Paths, settings: DriftSettings, now: float, progress: Progress, days: int | None = None
+    ) -> None:
         self._paths = paths
         self._live = paths.live
         self._registry = Registry(paths.models, paths.reference)
@@ -87,7 +91,8 @@ class HistoryJob:
         self._store = DayStore(paths.reports)
         self._cache = ColumnCache(paths.state / "columns")
         self._chain = chain_of(paths.live)
-        self._days = kept_days(now, settings.history_days)
+        self._kept_from = kept_days(now, settings.history_days)[0]
+        self._days = kept_days(now, days or settings.history_days)
 
     def run(self, name: str, version: str | None = None) -> Iterator[Made]:
         """Bring a model's history, or that of one version, up to date, yielding each day as soon as it is kept.
@@ -266,7 +271,7 @@ class HistoryJob:
         """Rows of the log are kept no longer than the log keeps them, or than the history is."""
         for day in self._store.reviews(card.name, card.version):
             record = records.get(day)
-            if day < self._days[0] or (record is not None and not is_whole(self._live, record)):
+            if day < self._kept_from or (record is not None and not is_whole(self._live, record)):
                 self._store.drop_review(card.name, card.version, day)
 
 

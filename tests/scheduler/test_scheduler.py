@@ -357,10 +357,10 @@ def test_the_jobs_of_an_installation_run(tmp_path: Path) -> None:
         "SENTINEL_LOG_RETENTION_DAYS": "30",
         "SENTINEL_LOG_REPORTS_DAYS": "30",
     }
-    done = subprocess.run([sys.executable, "scheduler.py", "--once"], cwd=ROOT, env=environment, timeout=60)
+    done = subprocess.run([sys.executable, "scheduler.py", "--once"], cwd=ROOT, env=environment, timeout=120)
     assert done.returncode == 0
     assert {name: job.outcome for name, job in outcomes(tmp_path / "data" / "state").items()} == dict.fromkeys(
-        ("seal", "expire", "expire reports", "drift"), "ok"
+        ("seal", "expire", "expire reports", "drift", "history"), "ok"
     )
 
 
