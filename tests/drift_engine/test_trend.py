@@ -115,6 +115,12 @@ def test_too_few_labels_are_no_verdict() -> None:
     assert trend_of("accuracy", days([0] * 14, rows=0), rows_min=100, floor_percent=1) is None
 
 
+def test_a_model_that_never_errs_does_not_decline() -> None:
+    """Nothing varies, and nothing is divided by it."""
+    found = trend(days([0] * 14))
+    assert (found.declining, found.p_value, found.value_7d) == (False, 1.0, 1.0)
+
+
 def test_days_whose_labels_have_only_begun_to_come_wait() -> None:
     """Frauds are told at once and honest payments later: the first labels of a day are all "wrong"."""
     found = days([20] * 14 + [10, 10, 8], rows=[200] * 14 + [10, 10, 8])
