@@ -131,22 +131,22 @@ class HistoryJob:
         """The label lines that the index does not know, so many at a time."""
         batch = _Batch({}, [], [])
         held = 0
-        for done, path in enumerate(paths):
+        files = read_each(self._live, card, "labels", paths, _LABEL_COLUMNS, cache=self._cache)
+        for done, found in enumerate(files):
             self._progress.files(done, len(paths))
-            for found in read_each(self._live, card, "labels", [path], _LABEL_COLUMNS, cache=self._cache):
-                if not found.file.segment:
-                    continue
-                known = index.segments.get(found.file.segment, SegmentDays(0, 0))
-                new = found.rows.slice(known.rows)
-                batch.read[found.file.segment] = dataclasses.replace(
-                    known,
-                    bytes_read=found.file.bytes_read,
-                    rows=found.rows.num_rows,
-                    received=known.received | days_of(new["received_at"]),
-                )
-                batch.tables.append(new)
-                batch.segments.append(found.file.segment)
-                held += new.num_rows
+            if not found.file.segment:
+                continue
+            known = index.segments.get(found.file.segment, SegmentDays(0, 0))
+            new = found.rows.slice(known.rows)
+            batch.read[found.file.segment] = dataclasses.replace(
+                known,
+                bytes_read=found.file.bytes_read,
+                rows=found.rows.num_rows,
+                received=known.received | days_of(new["received_at"]),
+            )
+            batch.tables.append(new)
+            batch.segments.append(found.file.segment)
+            held += new.num_rows
             if held >= LABELS_HELD_MAX:
                 yield batch
                 batch, held = _Batch({}, [], []), 0
