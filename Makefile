@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift compare reproduce history labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
+.PHONY: help run demo register drift compare reproduce history labels fetch-labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts bench-labels models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -53,6 +53,9 @@ history: $(RUNTIME) ## Keep what each day came to, scored again as labels come (
 labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
 	@$(if $(FILE),,$(error say which file: make labels FILE=labels.csv))$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"
 
+fetch-labels: $(RUNTIME) ## Record what the commands in [labels] of the settings file print [NAME=fraud]
+	@$(BIN)/python -m gateway.fetch_labels $(call option,NAME,--name)
+
 verify: $(RUNTIME) ## Check every line of the logs and the manifest chain [HEAD=sha256 that was kept elsewhere]
 	@$(BIN)/python -m gateway.log verify $(call option,HEAD,--head) $(ARGS)
 
@@ -72,6 +75,9 @@ bench-interference: $(DEV) ## Measure what a drift run on 1,000,000 rows costs t
 bench-logs: $(DEV) ## Measure sealing, verifying and reading of large logs (about ten minutes)
 	@$(BIN)/python -m benchmarks.log
 	@$(BIN)/python -m benchmarks.read
+
+bench-labels: $(DEV) ## Measure joining 1,000,000 labels, and looking back for late ones (about ten minutes) [ARGS="--days 10"]
+	@$(BIN)/python -m benchmarks.labels $(ARGS)
 
 bench-verdicts: $(DEV) ## Measure false alarms and power of the drift verdicts, Evidently's beside (about 25 minutes) [ARGS="--parts power"]
 	@$(BIN)/python -m benchmarks.verdicts $(ARGS)
