@@ -125,10 +125,8 @@ def with_trend(concept: ConceptDrift, trend: Trend | None) -> ConceptDrift:
     if trend is None:
         return concept
     concept = replace(concept, trend=trend)
-    if not trend.declining:
+    if not trend.declining or concept.detected:
         return concept
-    if concept.detected:
-        return replace(concept, reason=f"{concept.reason}; {trend.sentence}")
     return replace(
         concept,
         detected=True,
