@@ -1,6 +1,6 @@
 """What the kept history costs: 90 days made from nothing, nothing new, and new labels of the last two weeks.
 
-Prints the table of docs/concept_drift.md and writes `.cache/bench/history.json`. Each job is a process of its own.
+Prints the table of docs/formats/kept_history.md, writes `.cache/bench/history.json`. Each job is its own process.
 """
 
 from __future__ import annotations

@@ -125,10 +125,8 @@ def with_trend(concept: ConceptDrift, trend: Trend | None) -> ConceptDrift:
     if trend is None:
         return concept
     concept = replace(concept, trend=trend)
-    if not trend.declining:
+    if not trend.declining or concept.detected:
         return concept
-    if concept.detected:
-        return replace(concept, reason=f"{concept.reason}; {trend.sentence}")
     return replace(
         concept,
         detected=True,
@@ -158,10 +156,9 @@ def day_scatter(days: Sequence[DayQuality]) -> Scatter | None:
         days: oldest first; with fewer than 8 pairs of neighbours nobody can tell.
     """
     ratios = sorted(
-        ratio
+        _difference(earlier.losses, later.losses)
         for earlier, later in pairwise(days)
         if min(earlier.losses.rows, later.losses.rows) >= _PAIR_ROWS_MIN
-        and (ratio := _difference(earlier.losses, later.losses)) is not None
     )
     if len(ratios) < _PAIRS_MIN:
         return None
@@ -207,10 +204,10 @@ def _variance(losses: Losses) -> float:
     return max(0.0, losses.loss_squares - losses.rows * _mean(losses) ** 2) / (losses.rows - 1)
 
 
-def _difference(a: Losses, b: Losses) -> float | None:
-    """The squared difference of two days over its variance for independent rows; None where nothing varies."""
+def _difference(a: Losses, b: Losses) -> float:
+    """The squared difference of two days over its variance for independent rows; 0 where nothing varies."""
     variance = _variance(_added([a, b])) * (1 / a.rows + 1 / b.rows)
-    return (_mean(a) - _mean(b)) ** 2 / variance if variance > 0 else None
+    return (_mean(a) - _mean(b)) ** 2 / variance if variance > 0 else 0.0
 
 
 def _days_in_a_row(by_day: dict[date, Losses], days: Sequence[date], rows_min: int) -> int:

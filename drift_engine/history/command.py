@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import logging
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -44,13 +43,12 @@ def main(arguments: Sequence[str]) -> int:
     pa.set_memory_pool(pa.system_memory_pool())
     try:
         paths, settings = load(Paths, DriftSettings)
-        if options.days is not None:
-            settings = dataclasses.replace(settings, history_days=convert(DriftSettings, "history_days", options.days))
+        days = settings.history_days if options.days is None else convert(DriftSettings, "history_days", options.days)
         names = _names(Registry(paths.models, paths.reference), options)
     except (InvalidSettings, RegistryError, ValueError) as error:
         print(error, file=sys.stderr)
         return USAGE
-    return max((_history(paths, settings, name, options) for name in names), default=OK)
+    return max((_history(paths, settings, name, days, options) for name in names), default=OK)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,20 +89,13 @@ def _any_version(registry: Registry, name: str) -> str | None:
     return next(iter(registry.versions(name)), None)
 
 
-def _history(paths: Paths, settings: DriftSettings, name: str, options: argparse.Namespace) -> int:
+def _history(paths: Paths, settings: DriftSettings, name: str, days: int, options: argparse.Namespace) -> int:
     """One model, under its lock. A model that cannot be read does not keep the others from their history."""
     try:
-        path = paths.state / "locks" / f"history-{name}.lock"
-        with (
-            locked(path, f"another history job of {name}"),
-            _progress(name, options.quiet) as progress,
-        ):
-            begun = time.monotonic()
-            made = []
-            for item in HistoryJob(paths, settings, time.time(), progress).run(name, options.version):
-                made.append(item)
-                if time.monotonic() - begun > options.seconds_max:
-                    break
+        lock = locked(paths.state / "locks" / f"history-{name}.lock", f"another history job of {name}")
+        with lock, _progress(name, options.quiet) as progress:
+            job = HistoryJob(paths, settings, time.time(), progress, days)
+            made = _made(job.run(name, options.version), options.seconds_max)
         _say(name, made, options.quiet)
     except Busy as error:
         print(error, file=sys.stderr)
@@ -116,6 +107,16 @@ def _history(paths: Paths, settings: DriftSettings, name: str, options: argparse
         _LOG.exception("the history of %s failed", name)
         return FAILED
     return OK
+
+
+def _made(days: Iterator[Made], seconds_max: float) -> list[Made]:
+    """The days made until the time is over."""
+    end, made = time.monotonic() + seconds_max, []
+    for item in days:
+        made.append(item)
+        if time.monotonic() > end:
+            break
+    return made
 
 
 def _progress(name: str, quiet: bool) -> contextlib.AbstractContextManager[Progress]:

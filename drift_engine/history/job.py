@@ -72,12 +72,16 @@ class _Model:
 
 
 class HistoryJob:
-    """Makes days. `now`: seconds since the epoch, the same for all that one job makes.
+    """Makes days. The caller holds the lock of the model.
 
-    The caller holds the lock of the model.
+    Args:
+        now: seconds since the epoch, the same for all that one job makes.
+        days: how many days to look at, today among them; those of the history unless given.
     """
 
-    def __init__(self, paths: Paths, settings: DriftSettings, now: float, progress: Progress) -> None:
+    def __init__(
+        self, paths: Paths, settings: DriftSettings, now: float, progress: Progress, days: int | None = None
+    ) -> None:
         self._paths = paths
         self._live = paths.live
         self._registry = Registry(paths.models, paths.reference)
@@ -87,7 +91,8 @@ class HistoryJob:
         self._store = DayStore(paths.reports)
         self._cache = ColumnCache(paths.state / "columns")
         self._chain = chain_of(paths.live)
-        self._days = kept_days(now, settings.history_days)
+        self._kept_from = kept_days(now, settings.history_days)[0]
+        self._days = kept_days(now, days or settings.history_days)
 
     def run(self, name: str, version: str | None = None) -> Iterator[Made]:
         """Bring a model's history, or that of one version, up to date, yielding each day as soon as it is kept.
@@ -126,22 +131,22 @@ class HistoryJob:
         """The label lines that the index does not know, so many at a time."""
         batch = _Batch({}, [], [])
         held = 0
-        for done, path in enumerate(paths):
+        files = read_each(self._live, card, "labels", paths, _LABEL_COLUMNS, cache=self._cache)
+        for done, found in enumerate(files):
             self._progress.files(done, len(paths))
-            for found in read_each(self._live, card, "labels", [path], _LABEL_COLUMNS, cache=self._cache):
-                if not found.file.segment:
-                    continue
-                known = index.segments.get(found.file.segment, SegmentDays(0, 0))
-                new = found.rows.slice(known.rows)
-                batch.read[found.file.segment] = dataclasses.replace(
-                    known,
-                    bytes_read=found.file.bytes_read,
-                    rows=found.rows.num_rows,
-                    received=known.received | days_of(new["received_at"]),
-                )
-                batch.tables.append(new)
-                batch.segments.append(found.file.segment)
-                held += new.num_rows
+            if not found.file.segment:
+                continue
+            known = index.segments.get(found.file.segment, SegmentDays(0, 0))
+            new = found.rows.slice(known.rows)
+            batch.read[found.file.segment] = dataclasses.replace(
+                known,
+                bytes_read=found.file.bytes_read,
+                rows=found.rows.num_rows,
+                received=known.received | days_of(new["received_at"]),
+            )
+            batch.tables.append(new)
+            batch.segments.append(found.file.segment)
+            held += new.num_rows
             if held >= LABELS_HELD_MAX:
                 yield batch
                 batch, held = _Batch({}, [], []), 0
@@ -266,7 +271,7 @@ class HistoryJob:
         """Rows of the log are kept no longer than the log keeps them, or than the history is."""
         for day in self._store.reviews(card.name, card.version):
             record = records.get(day)
-            if day < self._days[0] or (record is not None and not is_whole(self._live, record)):
+            if day < self._kept_from or (record is not None and not is_whole(self._live, record)):
                 self._store.drop_review(card.name, card.version, day)
 
 

@@ -115,6 +115,12 @@ def test_too_few_labels_are_no_verdict() -> None:
     assert trend_of("accuracy", days([0] * 14, rows=0), rows_min=100, floor_percent=1) is None
 
 
+def test_a_model_that_never_errs_does_not_decline() -> None:
+    """Nothing varies, and nothing is divided by it."""
+    found = trend(days([0] * 14))
+    assert (found.declining, found.p_value, found.value_7d) == (False, 1.0, 1.0)
+
+
 def test_days_whose_labels_have_only_begun_to_come_wait() -> None:
     """Frauds are told at once and honest payments later: the first labels of a day are all "wrong"."""
     found = days([20] * 14 + [10, 10, 8], rows=[200] * 14 + [10, 10, 8])
@@ -179,7 +185,7 @@ def test_a_model_that_loses_a_point_a_day_is_found() -> None:
 def test_a_decline_is_concept_drift(
     detected: bool | None, declining: bool | None, expected: tuple[bool | None, str]
 ) -> None:
-    """A warning where nothing graver is known; it calms nobody, and the reason says both."""
+    """A warning where nothing graver is known, and the reason says both; it calms nobody."""
     known = ConceptDrift(
         detected, "critical" if detected else "none", None, None, None, None, 5.0, None, "3 labelled rows"
     )
@@ -187,6 +193,6 @@ def test_a_decline_is_concept_drift(
     found = with_trend(known, said)
     assert (found.detected, found.severity) == expected
     assert found.trend is said
-    assert ("it fell" in found.reason) == bool(declining)
+    assert ("it fell" in found.reason) == (bool(declining) and not detected)
     assert "3 labelled rows" in found.reason
     assert with_trend(known, None) is known

@@ -351,9 +351,10 @@ def test_retention_has_a_job_only_where_the_operator_set_a_limit() -> None:
 
 def test_acting_has_a_job_only_where_it_is_set_what_to_do() -> None:
     """After the drift run, whose decision it acts on."""
-    found = scheduler.jobs(SchedulerSettings(), LogSettings(), RetrainingSettings(command=("true",)))
-    assert [job.name for job in found] == ["seal", "drift", "act"]
-    assert found[-1].command[1:4] == ("-m", "drift_engine", "act")
+    retraining = RetrainingSettings(command=("true",))
+    found = {job.name: job for job in scheduler.jobs(SchedulerSettings(), LogSettings(), LabelSettings(), retraining)}
+    assert list(found) == ["seal", "drift", "act", "history"]
+    assert found["act"].command[1:4] == ("-m", "drift_engine", "act")
 
 
 def test_the_jobs_of_an_installation_run(tmp_path: Path) -> None:
@@ -366,10 +367,10 @@ def test_the_jobs_of_an_installation_run(tmp_path: Path) -> None:
         "SENTINEL_LOG_RETENTION_DAYS": "30",
         "SENTINEL_LOG_REPORTS_DAYS": "30",
     }
-    done = subprocess.run([sys.executable, "scheduler.py", "--once"], cwd=ROOT, env=environment, timeout=60)
+    done = subprocess.run([sys.executable, "scheduler.py", "--once"], cwd=ROOT, env=environment, timeout=120)
     assert done.returncode == 0
     assert {name: job.outcome for name, job in outcomes(tmp_path / "data" / "state").items()} == dict.fromkeys(
-        ("seal", "expire", "expire reports", "drift"), "ok"
+        ("seal", "expire", "expire reports", "drift", "history"), "ok"
     )
 
 
