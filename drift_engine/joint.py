@@ -136,7 +136,8 @@ def _feature(reference: Column, window: Column) -> Floats:
     """Both sides of a column, one under the other, as the classifier takes them; NaN where missing."""
     if isinstance(reference, NumberColumn):
         assert isinstance(window, NumberColumn)
-        return np.clip(np.concatenate([reference.values, window.values]), -_NUMBER_MAX, _NUMBER_MAX)
+        bounded: Floats = np.clip(np.concatenate([reference.values, window.values]), -_NUMBER_MAX, _NUMBER_MAX)
+        return bounded
     assert isinstance(window, TextColumn)
     sides = (reference, window)
     totals: dict[str, int] = {}
