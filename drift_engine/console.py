@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from drift_engine.explain import segment_words, since_words
+from drift_engine.labels.words import label_words
 from drift_engine.results.schema import ColumnFinding, DataQuality, Performance, Result
 from drift_engine.run import Committed
 from drift_engine.sentences import printable
@@ -37,6 +38,8 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
         if result.data_quality is not None:
             _print_faults(console, result.data_quality)
         console.print(_quality_line(result), markup=False)
+        if result.labels is not None:
+            console.print(f"labels: {label_words(result.labels)}", markup=False)
         console.print(_rows_line(result), markup=False)
         if result.independence is not None and result.independence.clustered:
             console.print(f"how sure: {result.independence.sentence}", markup=False)
