@@ -89,7 +89,7 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
     own = scales[0]
     current, findings = live.table.after(own.first), [item.finding for item in own.inputs]
     faults = assess_table(inputs, findings, reference.table, current, own.scale.alpha, settings)
-    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults, settings), labels=live.labels)
+    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults), labels=live.labels)
 
 
 class _Explainers:
