@@ -117,7 +117,7 @@ def analyse(
     faults = assess_table(inputs, findings, reference.table, current, own.scale.alpha, settings)
     return dataclasses.replace(
         found,
-        data_quality=assess_log(card, window, live, faults, settings),
+        data_quality=assess_log(card, window, live, faults),
         labels=live.labels,
         window_performance=performance_of(card, live.table.take(live.in_window), settings),
         estimated=_estimated(card, settings, reference, live, quality),

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from drift_engine.explain import segment_words, since_words
+from drift_engine.labels.words import label_words
 from drift_engine.results.incidents import Incidents
 from drift_engine.results.quality import Estimate
 from drift_engine.results.schema import ColumnFinding, DataQuality, Performance, Result
@@ -45,6 +46,8 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
         console.print(_quality_line(result), markup=False)
         if result.estimated is not None:
             console.print(_estimated_line(result.estimated), markup=False)
+        if result.labels is not None:
+            console.print(f"labels: {label_words(result.labels)}", markup=False)
         _print_diagnosis(console, result)
         console.print(_rows_line(result), markup=False)
         if result.independence is not None and result.independence.clustered:

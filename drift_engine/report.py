@@ -13,6 +13,7 @@ from markupsafe import Markup
 from drift_engine import evidently_report
 from drift_engine.explain import segment_words, since_words
 from drift_engine.findings import Subject
+from drift_engine.labels.words import label_words
 from drift_engine.results.incidents import Incident, Incidents
 from drift_engine.results.schema import SCALE_PHRASES, ColumnFinding, Result
 from drift_engine.sentences import better_or_worse, number, percent
@@ -121,6 +122,7 @@ def _environment() -> jinja2.Environment:
         "scale_phrase": SCALE_PHRASES.__getitem__,
         "since_words": since_words,
         "segment_words": segment_words,
+        "label_words": label_words,
     }
     return environment
 

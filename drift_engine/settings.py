@@ -207,7 +207,7 @@ class DriftSettings:
     labelled_rows_min: int = setting(100, "fewest labelled rows that quality is judged on", minimum=10)
     performance_rows: int = setting(1000, "quality is measured on at most this many of the newest labelled rows")
     performance_days: float = setting(
-        90.0,
+        30.0,
         "how far before its end a run looks for that many labelled rows, where those that it compares are fewer",
         minimum=0,
     )

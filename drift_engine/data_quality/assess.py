@@ -20,9 +20,7 @@ from drift_engine.table import Table
 from gateway.registry import ModelCard
 
 
-def assess_log(
-    card: ModelCard, window: Window, live: LiveRows, of_table: Iterable[QualityFinding], settings: DriftSettings
-) -> DataQuality:
+def assess_log(card: ModelCard, window: Window, live: LiveRows, of_table: Iterable[QualityFinding]) -> DataQuality:
     """What is wrong with a window of the log: `of_table`, what was found in its rows, and what files and times say."""
     findings = [*of_table, *file_faults(card, live), *volume_anomaly(live, window)]
     unanswered = []

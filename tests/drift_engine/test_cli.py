@@ -109,6 +109,7 @@ def test_from_registering_to_a_verdict(registered: tuple[Path, ModelCard]) -> No
     assert calm.returncode == 0, calm.stderr
     assert calm.stdout.startswith("no drift: 5 columns")
     assert "quality on 400 labelled rows: accuracy" in calm.stdout
+    assert "labels: 400 of 400 predictions since " in calm.stdout
     assert "baseline" in calm.stdout
     log_answers(root, card, shift=1.0, rows=800)
     moved = run(root, "run", "--name", card.name, "--window", "1h")

@@ -136,9 +136,9 @@ def test_what_was_looked_back_for_is_reproduced(tmp_path: Path) -> None:
     made.label(ids[150:250], labels[150:250], received=NOW - 100)
     seal_all(made)
     made.label(older, more, received=NOW - 50)
-    first = made.run(interval(), performance_rows=400)
+    first = made.run(interval(), performance_rows=400, performance_days=90.0)
     seal_all(made)
-    second = made.run(interval(), performance_rows=400)
+    second = made.run(interval(), performance_rows=400, performance_days=90.0)
     assert first.result.performance == second.result.performance
     assert first.result.labels == second.result.labels
     assert first.result.performance.labelled_rows == 400
