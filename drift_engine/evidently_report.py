@@ -7,6 +7,7 @@ It may raise anything on odd data, so each section is tried on its own, and what
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import io
 import json
@@ -19,12 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from drift_engine.estimation.answers import class_codes
 from drift_engine.findings import Subject
 from drift_engine.results.schema import Check, ColumnFinding
 from drift_engine.table import NumberColumn, Table
 from drift_engine.verdict import decisive, measure
 from gateway.registry import ModelCard
 from gateway.registry.columns import LABEL, PREDICTION, class_text, probability_column, probability_columns
+
+_QUALITY = "Quality on the labelled rows"
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def render(comparison: Comparison) -> Rendered:
         sections = []
         for title, draw in (
             ("Inputs and answers against the reference", _draw_drift),
-            ("Quality on the labelled rows", _draw_quality),
+            (_QUALITY, _draw_quality),
         ):
             widgets = _attempt(draw, comparison, title, omitted)
             if widgets:
@@ -218,15 +222,67 @@ def _register_tests(checks: dict[str, Check]) -> dict[str, str]:
 
 
 def _draw_quality(comparison: Comparison, omitted: list[str]) -> list[Any]:
-    current, reference = comparison.window_labelled, comparison.reference_labelled
-    if current is None or comparison.card is None:
+    """The preset of the model's task; without the reference, the probabilities or both where it fails with them.
+
+    It fails where a class has no label or, in two classes, neither label nor prediction.
+    """
+    card, window, reference = comparison.card, comparison.window_labelled, comparison.reference_labelled
+    if window is None or card is None:
         return []
-    if comparison.card.task != "regression":
-        for table, side in ((current, "window"), (reference, "reference")):
-            if table is not None and len(set(_texts(table, LABEL))) < 2:
-                omitted.append(f"Quality on the labelled rows: the labels of the {side} are all of one class")
-                return []
-    return _quality_widgets(comparison.card, current, reference)
+    if card.task != "regression":
+        window = _of_known_classes(card, window, "window", omitted)
+        reference = None if reference is None else _of_known_classes(card, reference, "reference", omitted)
+        if not window.rows:
+            return []
+        reference = reference if reference is not None and reference.rows else None
+    faults: list[str] = []
+    for asked, beside, lacking in _ways_to_draw(card, reference):
+        try:
+            widgets = _quality_widgets(asked, window, beside)
+        except Exception as error:  # noqa: BLE001 - a foreign library on arbitrary data; the next way asks less of it
+            faults.append(_brief(error))
+            continue
+        if lacking:
+            omitted.append(f"{_QUALITY}: drawn without {lacking} ({_why(card, window, reference) or faults[0]})")
+        return widgets
+    omitted.append(f"{_QUALITY}: not drawn ({_why(card, window, reference) or faults[0]})")
+    return []
+
+
+def _ways_to_draw(card: ModelCard, reference: Table | None) -> list[tuple[ModelCard, Table | None, str]]:
+    """What Evidently is asked for in turn, each less than the one before, with what it then lacks."""
+    ways: list[tuple[ModelCard, Table | None, str]] = [(card, reference, "")]
+    if reference is not None:
+        ways.append((card, None, "the reference"))
+    if card.has_probabilities:
+        plain = dataclasses.replace(card, has_probabilities=False)
+        ways.append((plain, reference, "probabilities"))
+        if reference is not None:
+            ways.append((plain, None, "probabilities and the reference"))
+    return ways
+
+
+def _of_known_classes(card: ModelCard, table: Table, side: str, omitted: list[str]) -> Table:
+    """The rows whose label is one of the model's classes; Evidently fails on another."""
+    known = class_codes(card, table, LABEL) >= 0
+    left_out = int(np.count_nonzero(~known))
+    if left_out:
+        omitted.append(f"{_QUALITY}: {left_out:,} rows of the {side} whose label is no class of the model are left out")
+    return table.take(known) if left_out else table
+
+
+def _why(card: ModelCard, window: Table, reference: Table | None) -> str:
+    """What is odd about the labels, in words; empty where nothing is."""
+    if card.task == "regression":
+        return ""
+    for table, side in ((window, "window"), (reference, "reference")):
+        seen = set() if table is None else set(class_codes(card, table, LABEL).tolist())
+        if len(seen) == 1:
+            return f"the labels of the {side} are all of one class"
+        missing = [class_text(label) for place, label in enumerate(card.classes) if place not in seen]
+        if seen and missing:
+            return f"no label of the {side} is of class {missing[0]!r}"
+    return ""
 
 
 def _quality_widgets(card: ModelCard, current: Table, reference: Table | None) -> list[Any]:
@@ -289,11 +345,6 @@ def _frame(table: Table, columns: Sequence[str]) -> Any:
             pd.Series(column.values) if isinstance(column, NumberColumn) else pd.Series(column.texts(), dtype=object)
         )
     return pd.DataFrame(data)
-
-
-def _texts(table: Table, name: str) -> list[Any]:
-    column = table.columns[name]
-    return [] if isinstance(column, NumberColumn) else list(column.texts())
 
 
 def _document(sections: Sequence[tuple[str, list[Any]]]) -> str:

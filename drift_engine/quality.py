@@ -19,17 +19,11 @@ from drift_engine.settings import DriftSettings
 from drift_engine.table import Floats, NumberColumn, Table, TextColumn
 from gateway.registry import Metric, ModelCard
 from gateway.registry.columns import LABEL, PREDICTION, class_text, probability_columns
-from gateway.registry.performance import (
-    accuracy_drop,
-    classification_metrics,
-    confusion_counts,
-    regression_metrics,
-)
+from gateway.registry.intervals import MeanRatio
+from gateway.registry.performance import Coded, accuracy_drop, coded_metrics, regression_metrics
 
 #: A drop is a warning only if there is less than this chance of seeing it without one.
 WARNING_P = 0.01
-_REPLICATES = 2000
-_GROUPS_MAX = 1000
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,9 @@ def performance_of(card: ModelCard, table: Table, settings: DriftSettings) -> Pe
     """Quality on all labelled rows of `table`, however many: of a window, or of a day."""
     labelled = labelled_rows(table)
     ratio = len(labelled) / table.rows if table.rows else None
-    return _performance(card, table.take(labelled), ratio, settings)
+    # Of a million rows their inputs would be a copy of the whole window.
+    answers = table.select((LABEL, PREDICTION, *probability_columns(card)))
+    return _performance(card, answers.take(labelled), ratio, settings)
 
 
 def measured(card: ModelCard, rows: Table) -> tuple[Metric, ...]:
@@ -117,15 +113,29 @@ def _measure(card: ModelCard, rows: Table) -> tuple[Metric, ...]:
     probabilities = np.column_stack([_numbers(rows, name) for name in names]) if names else None
     positive = None if card.positive_class is None else class_text(card.positive_class)
     classes = [class_text(label) for label in card.classes]
-    return classification_metrics(_texts(rows, LABEL), _texts(rows, PREDICTION), probabilities, classes, positive)
+    return coded_metrics(_coded(card, rows), probabilities, classes, positive) if rows.rows else ()
 
 
 def _confusion(card: ModelCard, rows: Table) -> Confusion | None:
     if card.task == "regression":
         return None
-    classes = [class_text(label) for label in card.classes]
-    names, counts = confusion_counts(_texts(rows, LABEL), _texts(rows, PREDICTION), classes)
-    return Confusion(names, tuple(tuple(row) for row in counts.tolist()))
+    coded = _coded(card, rows)
+    return Confusion(coded.names, tuple(tuple(row) for row in coded.confusion().tolist()))
+
+
+def _coded(card: ModelCard, rows: Table) -> Coded:
+    """The classes of labelled rows, numbered level by level and not row by row."""
+    index = {class_text(label): code for code, label in enumerate(card.classes)}
+    numbered = []
+    for name in (LABEL, PREDICTION):
+        column = rows.columns[name]
+        assert isinstance(column, TextColumn)
+        numbers = np.zeros(len(column.levels), dtype=np.int64)
+        # A level that no row has is no class of these rows.
+        for code in np.flatnonzero(np.bincount(column.codes, minlength=len(column.levels))):
+            numbers[code] = index.setdefault(column.levels[code], len(index))
+        numbered.append(numbers[column.codes])
+    return Coded(numbered[0], numbered[1], tuple(index))
 
 
 def _is_finite(metric: Metric) -> bool:
@@ -145,30 +155,20 @@ def _concept_drift(card: ModelCard, reference: Table, rows: Table, settings: Dri
 
 
 def _error_rise(reference: Table, rows: Table, settings: DriftSettings) -> ConceptDrift:
-    """Bootstrap of the ratio of mean absolute errors, both sides resampled."""
+    """The ratio of mean absolute errors, both sides uncertain."""
     before_rows = reference.take(labelled_rows(reference))
-    before = np.abs(_numbers(before_rows, PREDICTION) - _numbers(before_rows, LABEL)) if before_rows.rows else None
+    before = np.abs(_numbers(before_rows, PREDICTION) - _numbers(before_rows, LABEL)) if before_rows.rows > 1 else None
     if before is None or not before.mean() > 0:
         return _no_verdict(settings, "there is no baseline error to compare with")
     now = np.abs(_numbers(rows, PREDICTION) - _numbers(rows, LABEL))
-    rng = np.random.default_rng(settings.seed)
-    ratios = _bootstrap_means(now, rng) / _bootstrap_means(before, rng)
-    percents = 100 * (ratios - 1)
-    lower, upper = np.quantile(percents, (0.025, 0.975))
-    # One is added on both sides: a bootstrap of 2,000 cannot claim a probability of zero.
-    p_value = (1 + int(np.count_nonzero(percents <= 0))) / (1 + _REPLICATES)
-    rise = 100 * (float(now.mean() / before.mean()) - 1)
-    if not np.isfinite([rise, lower, upper]).all():
+    if not np.isfinite([now.var(), before.var()]).all():
         return _no_verdict(settings, "the errors are too large to be compared")
-    return _graded("mae", rise, float(lower), float(upper), p_value, settings)
-
-
-def _bootstrap_means(values: Floats, rng: np.random.Generator) -> Floats:
-    """Means of resamples, shape (_REPLICATES,). Many values are resampled by random groups of equal size."""
-    if len(values) > _GROUPS_MAX:
-        values = np.array([part.mean() for part in np.array_split(rng.permutation(values), _GROUPS_MAX)])
-    draws = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=_REPLICATES)
-    return np.maximum(draws @ values / len(values), np.finfo(np.float64).tiny)
+    ratio = MeanRatio(now, before)
+    bounds = ratio.interval()
+    if bounds is None:
+        return _no_verdict(settings, "the errors scatter too much to be compared")
+    lower, upper = (100 * (bound - 1) for bound in bounds)
+    return _graded("mae", 100 * (ratio.value - 1), lower, upper, ratio.p_value(1.0), settings)
 
 
 def _graded(

@@ -1,24 +1,50 @@
 """From a model's probabilities to those that its reference bears out.
 
-Isotonic regression (Barlow et al., 1972; Zadrozny and Elkan, KDD 2002), one class against the rest, of the labels on
-the probabilities of the reference's labelled rows. It serves only where it is nearer to the labels of rows that it
-was not fitted on than the probabilities are by themselves.
+In one of two ways, one class against the rest, learned from the reference's labelled rows: by a shift of the log odds
+that brings the claims to the level of the labels, or by isotonic regression (Barlow et al., 1972; Zadrozny and Elkan,
+KDD 2002), which also bends them. The second has more freedom to follow chance, so it serves only where it comes nearer
+to the labels of rows that it was not fitted on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
+from scipy.optimize import brentq, isotonic_regression
+from scipy.special import expit, logit
 
 from drift_engine.table import Floats
 
 #: Rows of nearly the same score are one point of the regression: so many points lose nothing, and bound the work.
-_POINTS_MAX = 1000
+_POINTS_MAX = 500
+#: A curve needs so many rows; with fewer, all rows of the class share one.
+_CURVE_ROWS_MIN = 20
+#: Claims are taken as no surer than this, and shifted by no more than would turn the surest round.
+_CERTAIN = 1e-9
+_SHIFT_MAX = 60.0
 #: Bins of equal size that the calibration error is measured in.
 _ERROR_BINS = 10
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a model says of rows: probabilities, shape (rows, classes), and the columns of the predicted classes."""
+
+    probabilities: Floats
+    predicted: NDArray[np.int64]
+
+    @property
+    def judged_classes(self) -> range:
+        """The classes that say everything: of two the second, whose probability the first's follows from."""
+        classes = self.probabilities.shape[1]
+        return range(1, 2) if classes == 2 else range(classes)
+
+    def take(self, rows: NDArray[np.int64]) -> Claims:
+        """The rows at these positions."""
+        return Claims(self.probabilities[rows], self.predicted[rows])
 
 
 @dataclass(frozen=True)
@@ -43,97 +69,148 @@ class _Points:
         return cls(np.bincount(place, weights=scores) / rows, rows, hits)
 
     def resampled(self, rng: np.random.Generator) -> _Points:
-        """As many rows, drawn from these with replacement."""
-        total = int(self.rows.sum())
-        rows = rng.multinomial(total, self.rows / total)
+        """About as many rows, each of these as often as Poisson says: the bootstrap without its long draw."""
+        hits, misses = rng.poisson(self.hits), rng.poisson(self.rows - self.hits)
+        rows = hits + misses
         drawn = rows > 0
-        hits = rng.binomial(rows[drawn], self.hits[drawn] / self.rows[drawn])
-        return _Points(self.scores[drawn], rows[drawn], hits)
-
-    def fitted(self) -> Floats:
-        """The share of hits that never falls as the score rises, shape as `scores`."""
-        found = isotonic_regression(self.hits / self.rows, weights=self.rows.astype(np.float64))
-        return np.asarray(found.x, dtype=np.float64)
+        return _Points(self.scores[drawn], rows[drawn], hits[drawn]) if drawn.any() else self
 
 
-class IsotonicMap:
-    """Calibrated probabilities by interpolation between the points that were fitted, one set of points per class.
-
-    Of two classes only the second has points; the first is what is left.
-    """
-
-    def __init__(self, points: list[_Points]) -> None:
-        self._points = points
-        self._fitted = [of_class.fitted() for of_class in points]
+class Curve(Protocol):
+    """One class's calibrated probability by its claimed one."""
 
     @classmethod
-    def fit(cls, probabilities: Floats, codes: NDArray[np.int64]) -> IsotonicMap:
-        """Fit on labelled rows: probabilities of shape (rows, classes), and the column of each row's true class."""
-        classes = probabilities.shape[1]
-        fitted = range(1, 2) if classes == 2 else range(classes)
-        return cls([_Points.of(probabilities[:, code], codes == code) for code in fitted])
+    def of(cls, points: _Points) -> Self:
+        """Fit it."""
 
-    def resampled(self, rng: np.random.Generator) -> IsotonicMap:
-        """The map that another sample of as many reference rows would have given."""
-        return IsotonicMap([points.resampled(rng) for points in self._points])
+    @property
+    def points(self) -> _Points:
+        """What it was fitted on."""
 
-    def __call__(self, probabilities: Floats) -> Floats:
-        """Calibrated probabilities, shape (rows, classes); each row sums to 1."""
-        if probabilities.shape[1] == 2:
-            second = self._of_class(0, probabilities[:, 1])
-            return np.column_stack([1 - second, second])
-        found = np.column_stack([self._of_class(code, column) for code, column in enumerate(probabilities.T)])
-        total = found.sum(axis=1, keepdims=True)
-        # Where no class has a share left, the model's own word is all there is.
-        return np.where(total > 0, found / np.where(total > 0, total, 1.0), probabilities)
-
-    def _of_class(self, place: int, scores: Floats) -> Floats:
-        return np.interp(scores, self._points[place].scores, self._fitted[place])
+    def __call__(self, scores: Floats) -> Floats:
+        """Calibrated probabilities, shape as `scores`."""
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What turns a model's probabilities into those that an estimate is made of.
+class Shift:
+    """Log odds moved by `amount`, so that as many hits are expected as there are."""
 
-    `isotonic` was fitted on all labelled rows of the reference; `serves`: it is nearer to the labels than the
-    probabilities themselves, whose errors on rows that it was not fitted on are `error_before` and `error_after`.
+    points: _Points
+    amount: float
+
+    @classmethod
+    def of(cls, points: _Points) -> Self:
+        rows = int(points.rows.sum())
+        # Without a hit, or with nothing else, no finite shift would do.
+        hits = min(max(float(points.hits.sum()), 0.5), rows - 0.5)
+        odds = _log_odds(points.scores)
+
+        def surplus(amount: float) -> float:
+            return float(points.rows @ expit(odds + amount)) - hits
+
+        return cls(points, float(brentq(surplus, -_SHIFT_MAX, _SHIFT_MAX, xtol=1e-9)))
+
+    def __call__(self, scores: Floats) -> Floats:
+        return np.asarray(expit(_log_odds(scores) + self.amount))
+
+
+@dataclass(frozen=True)
+class Isotonic:
+    """The shares of hits that never fall as the score rises, and straight lines between them."""
+
+    points: _Points
+    fitted: Floats
+
+    @classmethod
+    def of(cls, points: _Points) -> Self:
+        found = isotonic_regression(points.hits / points.rows, weights=points.rows.astype(np.float64))
+        return cls(points, np.asarray(found.x, dtype=np.float64))
+
+    def __call__(self, scores: Floats) -> Floats:
+        return np.interp(scores, self.points.scores, self.fitted)
+
+
+class CalibrationMap:
+    """Calibrated probabilities, by curves of one kind.
+
+    Each class has a curve for the rows that are predicted to be of it, and one for the others. Either kind keeps the
+    sum over the rows that it is fitted on, so the expected confusion counts of the reference are the true ones. One
+    curve over both would promise more right answers than there are, and the probabilities as they are any number.
     """
 
-    isotonic: IsotonicMap
-    serves: bool
-    error_before: float
-    error_after: float
+    def __init__(self, curves: list[tuple[Curve, Curve]]) -> None:
+        self._curves = curves
 
-    def __call__(self, probabilities: Floats) -> Floats:
-        """The probabilities to be used, shape (rows, classes)."""
-        return self.isotonic(probabilities) if self.serves else probabilities
+    @classmethod
+    def fit(cls, kind: type[Curve], rows: Claims, codes: NDArray[np.int64]) -> CalibrationMap:
+        """Fit on labelled rows. `codes`: the column of each row's true class, shape (rows,)."""
+        return cls([_curves(kind, rows, codes, code) for code in rows.judged_classes])
+
+    def resampled(self, rng: np.random.Generator) -> CalibrationMap:
+        """The map that another sample of as many reference rows would have given."""
+        return CalibrationMap([(_again(other, rng), _again(own, rng)) for other, own in self._curves])
+
+    def __call__(self, rows: Claims) -> Floats:
+        """Calibrated probabilities, shape (rows, classes); each row sums to 1."""
+        columns = [self._of_class(place, rows, code) for place, code in enumerate(rows.judged_classes)]
+        if len(columns) == 1:
+            return np.column_stack([1 - columns[0], columns[0]])
+        found = np.column_stack(columns)
+        total = found.sum(axis=1, keepdims=True)
+        # Where no class has a share left, the model's own word is all there is.
+        return np.where(total > 0, found / np.where(total > 0, total, 1.0), rows.probabilities)
+
+    def _of_class(self, place: int, rows: Claims, code: int) -> Floats:
+        scores, own = rows.probabilities[:, code], rows.predicted == code
+        found = np.empty(len(scores))
+        for curve, chosen in zip(self._curves[place], (~own, own), strict=True):
+            found[chosen] = curve(scores[chosen])
+        return found
 
 
-def calibrate(probabilities: Floats, codes: NDArray[np.int64], seed: int) -> Calibration:
-    """Fit on labelled rows of the reference: shape (rows, classes), and the column of each row's true class.
+def _again(curve: Curve, rng: np.random.Generator) -> Curve:
+    return type(curve).of(curve.points.resampled(rng))
 
-    Whether calibrating helps is asked of both halves of the rows, each time with the map that the other half gave.
+
+def _log_odds(scores: Floats) -> Floats:
+    return np.asarray(logit(np.clip(scores, _CERTAIN, 1 - _CERTAIN)))
+
+
+def _curves(kind: type[Curve], rows: Claims, codes: NDArray[np.int64], code: int) -> tuple[Curve, Curve]:
+    scores, truth, own = rows.probabilities[:, code], codes == code, rows.predicted == code
+    parts = [~own, own]
+    if min(np.count_nonzero(part) for part in parts) < _CURVE_ROWS_MIN:
+        parts = [np.ones(len(own), dtype=bool)] * 2
+    first, second = (kind.of(_Points.of(scores[part], truth[part])) for part in parts)
+    return first, second
+
+
+def calibrate(rows: Claims, codes: NDArray[np.int64], seed: int) -> CalibrationMap:
+    """Fit on labelled rows of the reference. `codes`: the column of each row's true class, shape (rows,).
+
+    Which kind serves is asked of both halves of the rows, each time with the map that the other half gave.
     """
     halves = np.array_split(np.random.default_rng(seed).permutation(len(codes)), 2)
-    before = after = 0.0
+    kinds: tuple[type[Curve], type[Curve]] = (Shift, Isotonic)
+    errors = dict.fromkeys(kinds, 0.0)
     for fitted_on, held_out in (halves, halves[::-1]):
-        isotonic = IsotonicMap.fit(probabilities[fitted_on], codes[fitted_on])
-        raw, truth = probabilities[held_out], codes[held_out]
-        before += calibration_error(raw, raw, truth) / 2
-        after += calibration_error(raw, isotonic(raw), truth) / 2
-    return Calibration(IsotonicMap.fit(probabilities, codes), after < before, before, after)
+        held, truth = rows.take(held_out), codes[held_out]
+        for kind in kinds:
+            fitted = CalibrationMap.fit(kind, rows.take(fitted_on), codes[fitted_on])
+            errors[kind] += calibration_error(held, fitted(held), truth)
+    return CalibrationMap.fit(min(kinds, key=lambda kind: errors[kind]), rows, codes)
 
 
-def calibration_error(scores: Floats, probabilities: Floats, codes: NDArray[np.int64]) -> float:
-    """Mean distance of claimed and observed shares, over bins of equal size by `scores` and over the classes.
+def calibration_error(rows: Claims, probabilities: Floats, codes: NDArray[np.int64]) -> float:
+    """Mean distance of claimed and observed shares, over bins of equal size by what the model claims and over classes.
 
     Args:
-        scores: what the rows are sorted by, shape (rows, classes).
-        probabilities: what is claimed, same shape.
+        probabilities: what is claimed of `rows` now, shape (rows, classes).
         codes: the column of each row's true class.
     """
     found = []
-    for code in range(1, 2) if scores.shape[1] == 2 else range(scores.shape[1]):
-        gaps = (probabilities[:, code] - (codes == code))[np.argsort(scores[:, code], kind="stable")]
+    for code in rows.judged_classes:
+        order = np.argsort(rows.probabilities[:, code], kind="stable")
+        gaps = (probabilities[:, code] - (codes == code))[order]
         found.append(sum(abs(float(part.sum())) for part in np.array_split(gaps, _ERROR_BINS)) / len(codes))
     return float(np.mean(found))

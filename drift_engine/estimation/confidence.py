@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_engine.estimation.answers import class_codes, positive_code, probabilities_of
-from drift_engine.estimation.calibration import Calibration, calibrate
+from drift_engine.estimation.calibration import CalibrationMap, Claims, calibrate
 from drift_engine.estimation.errors import CannotEstimate
 from drift_engine.estimation.expected import Answered, Key
 from drift_engine.settings import DriftSettings
@@ -37,7 +37,7 @@ class ConfidenceBased:
     """CBPE with one model's calibration."""
 
     card: ModelCard
-    calibration: Calibration
+    calibration: CalibrationMap
     seed: int
     name: Literal["cbpe"] = "cbpe"
 
@@ -46,64 +46,79 @@ class ConfidenceBased:
         """Calibrate on the labelled rows of the reference. Raises CannotEstimate."""
         if not card.has_probabilities:
             raise CannotEstimate("the model gives no probabilities")
-        probabilities, codes = probabilities_of(card, reference), class_codes(card, reference, LABEL)
-        known = (codes >= 0) & np.isfinite(probabilities).all(axis=1)
-        rows = int(np.count_nonzero(known))
-        if rows < settings.labelled_rows_min:
-            raise CannotEstimate(f"the reference has {rows} labelled rows of {settings.labelled_rows_min} needed")
+        claims, codes = _claims(card, reference), class_codes(card, reference, LABEL)
+        known = np.flatnonzero((codes >= 0) & _complete(claims))
+        if len(known) < settings.labelled_rows_min:
+            raise CannotEstimate(f"the reference has {len(known)} labelled rows of {settings.labelled_rows_min} needed")
         if len(np.unique(codes[known])) < 2:
             raise CannotEstimate("the labels of the reference are all of one class")
-        return cls(card, calibrate(probabilities[known], codes[known], settings.seed), settings.seed)
+        return cls(card, calibrate(claims.take(known), codes[known], settings.seed), settings.seed)
 
     def usable(self, table: Table) -> NDArray[np.int64]:
         """Positions of the rows that can be estimated: answered with one of the classes and finite probabilities."""
-        predicted = class_codes(self.card, table, PREDICTION)
-        return np.flatnonzero((predicted >= 0) & np.isfinite(probabilities_of(self.card, table)).all(axis=1))
+        return np.flatnonzero(_complete(_claims(self.card, table)))
 
     def metrics(self, table: Table) -> tuple[Metric, ...]:
         """The figures of usable rows, with intervals."""
-        probabilities = probabilities_of(self.card, table)
-        answered = Answered(class_codes(self.card, table, PREDICTION), probabilities, positive_code(self.card))
-        estimated = answered.figures(self.calibration(probabilities))
-        spread = self._spread(answered)
+        answered = Answered(_claims(self.card, table), positive_code(self.card))
+        estimated = answered.figures(self.calibration(answered.claims))
+        bias, deviations = self._deviations(answered)
         return tuple(
-            _metric(key, value, spread.get(key, np.empty(0)))
-            for key, value in estimated.items()
-            if math.isfinite(value)
+            _metric(key, value - bias[key], deviations[key]) for key, value in estimated.items() if math.isfinite(value)
         )
 
-    def _spread(self, answered: Answered) -> dict[Key, Floats]:
-        """By how much what labels show may differ from the estimate: per figure one deviation per replicate."""
+    def _deviations(self, answered: Answered) -> tuple[dict[Key, float], dict[Key, Floats]]:
+        """By how much what labels show may differ from the estimate: per figure one deviation per replicate.
+
+        And the calibration's bias, which they are free of: how much a calibration that is redrawn from the fitted one
+        is beyond it. Isotonic regression follows chance, and so claims to tell classes apart better than it does.
+        """
         rng = np.random.default_rng(self.seed)
         simulated = min(answered.rows, _SIMULATED_ROWS_MAX)
         sample = answered.take(np.sort(rng.choice(answered.rows, simulated, replace=False)))
-        probabilities, isotonic = sample.probabilities, self.calibration.isotonic
-        # Deviations from the calibrated figures also where the probabilities serve as they are: the reference knows
-        # them no better.
-        before = sample.figures(isotonic(probabilities))
+        before = sample.figures(self.calibration(sample.claims))
         shrink = math.sqrt(simulated / answered.rows)
-        deviations: dict[Key, list[float]] = {key: [] for key in before}
-        for _ in range(max(_REPLICATES_MIN, _REPLICATES * 2 // max(2, probabilities.shape[1]))):
-            redrawn = isotonic.resampled(rng)(probabilities)
-            expected, shown = sample.figures(redrawn), sample.figures(_drawn(redrawn, rng))
-            for key, found in deviations.items():
-                found.append(expected[key] - before[key] + shrink * (shown[key] - expected[key]))
-        return {key: _finite(np.array(found)) for key, found in deviations.items()}
+        redrawn: dict[Key, list[float]] = {key: [] for key in before}
+        chance: dict[Key, list[float]] = {key: [] for key in before}
+        for _ in range(max(_REPLICATES_MIN, _REPLICATES * 2 // max(2, sample.claims.probabilities.shape[1]))):
+            probabilities = self.calibration.resampled(rng)(sample.claims)
+            expected, shown = sample.figures(probabilities), sample.figures(_drawn(probabilities, rng))
+            for key, value in before.items():
+                redrawn[key].append(expected[key] - value)
+                chance[key].append(shrink * (shown[key] - expected[key]))
+        bias = {key: _mean(np.array(found)) for key, found in redrawn.items()}
+        # What is redrawn lies on the other side of the fitted one than the truth.
+        found = {key: _finite(bias[key] - np.array(redrawn[key]) + np.array(chance[key])) for key in before}
+        return bias, found
+
+
+def _claims(card: ModelCard, table: Table) -> Claims:
+    return Claims(probabilities_of(card, table), class_codes(card, table, PREDICTION))
+
+
+def _complete(claims: Claims) -> NDArray[np.bool_]:
+    return np.asarray((claims.predicted >= 0) & np.isfinite(claims.probabilities).all(axis=1))
 
 
 def _drawn(probabilities: Floats, rng: np.random.Generator) -> Floats:
     """True classes drawn from the probabilities of each row, as a 1 in one column."""
     ends = np.cumsum(probabilities, axis=1)
     chosen = (rng.random((len(ends), 1)) * ends[:, -1:] >= ends[:, :-1]).sum(axis=1)
-    return np.eye(probabilities.shape[1])[chosen]
+    return np.asarray(np.eye(probabilities.shape[1])[chosen])
 
 
 def _finite(values: Floats) -> Floats:
     return values[np.isfinite(values)]
 
 
+def _mean(values: Floats) -> float:
+    finite = _finite(values)
+    return float(finite.mean()) if len(finite) else 0.0
+
+
 def _metric(key: Key, value: float, deviations: Floats) -> Metric:
     name, average = key
+    value = max(0.0, value if name in _UNBOUNDED else min(1.0, value))
     if len(deviations) < _REPLICATES_MIN // 2:
         return Metric(name, value, None, None, average, None)
     low, high = np.quantile(deviations, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

@@ -25,6 +25,8 @@ ASSUMPTION = (
 )
 #: A figure that misses by so many half widths of its 95 % interval (a chance of 1 in 1,000) is contradicted.
 _CONTRADICTED = 1.68
+#: An estimate is made of so many rows at most: more would cost time and memory, and not change its third digit.
+_ROWS_MAX = 200_000
 #: The figures that a contradiction is told of.
 _LEADING = ("accuracy", "mae")
 
@@ -59,7 +61,7 @@ class Estimator:
         """
         with np.errstate(all="ignore"):
             back_test = self._back_test(live if labelled is None else labelled)
-            rows = live.take(self.method.usable(live))
+            rows = _some(live, self.method.usable(live))
             needed = self.settings.labelled_rows_min
             if rows.rows < needed:
                 return _none(self.method.name, f"{rows.rows} rows of {needed} needed", rows.rows, back_test)
@@ -73,7 +75,7 @@ class Estimator:
     def _back_test(self, table: Table) -> tuple[tuple[EstimateError, Metric], ...]:
         """Each figure that both sides have, with what was estimated; nothing where too few rows have a label."""
         rows = table.take(labelled_rows(table))
-        rows = rows.take(self.method.usable(rows))
+        rows = _some(rows, self.method.usable(rows))
         if rows.rows < self.settings.labelled_rows_min:
             return ()
         realised = {(m.name, m.average): m.value for m in measured(self.card, rows)}
@@ -100,6 +102,13 @@ def estimate_quality(
         return fit_estimator(card, reference, settings).estimate(live, labelled)
     except CannotEstimate as error:
         return _none("dle" if card.task == "regression" else "cbpe", str(error), live.rows, ())
+
+
+def _some(table: Table, usable: NDArray[np.int64]) -> Table:
+    """The usable rows; of very many evenly spread ones, which say the same."""
+    if len(usable) > _ROWS_MAX:
+        return table.take(usable[np.linspace(0, len(usable) - 1, _ROWS_MAX).astype(np.int64)])
+    return table if len(usable) == table.rows else table.take(usable)
 
 
 def _error(estimated: Metric, realised: float, rows: int) -> EstimateError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_engine.estimation.calibration import Claims
 from drift_engine.table import Floats
 from gateway.registry.performance import POSITIVES_MIN, row_losses, weighted_values
 
@@ -39,27 +40,26 @@ class _Ranking:
 
 
 class Answered:
-    """Answers of a classifier: predicted classes and probabilities, prepared for figures under any truth.
+    """Answers of a classifier, prepared for figures under any truth.
 
     Args:
-        predicted: the column of each row's predicted class, shape (rows,).
-        probabilities: as the model gave them, shape (rows, classes).
+        claims: the predicted classes, and the probabilities as the model gave them.
         positive: the column of the positive class; None leaves out what speaks of it.
     """
 
-    def __init__(self, predicted: NDArray[np.int64], probabilities: Floats, positive: int | None) -> None:
+    def __init__(self, claims: Claims, positive: int | None) -> None:
+        probabilities = claims.probabilities
         self.rows, self._classes = probabilities.shape
-        self.probabilities = probabilities
-        self._predicted = predicted
+        self.claims = claims
         self._positive = positive
-        self._chosen = np.eye(self._classes)[predicted]
+        self._chosen = np.eye(self._classes)[claims.predicted]
         self._losses, self._squares = row_losses(probabilities)
         ranked = [1 if positive is None else positive] if self._classes == 2 else list(range(self._classes))
         self._rankings = [(code, _Ranking.of(probabilities[:, code])) for code in ranked]
 
     def take(self, rows: NDArray[np.int64]) -> Answered:
         """The rows at these positions."""
-        return Answered(self._predicted[rows], self.probabilities[rows], self._positive)
+        return Answered(self.claims.take(rows), self._positive)
 
     def figures(self, truth: Floats) -> dict[Key, float]:
         """Every figure under a truth of shape (rows, classes), whose rows sum to 1; NaN where one is undefined.

@@ -87,11 +87,12 @@ class Estimate:
     Attributes:
         method: "cbpe" (confidence-based, calibrated probabilities) or "dle" (direct loss estimation).
         reason: why there is no estimate, in words; None where `metrics` holds one.
-        rows: of the window, estimated from.
+        rows: estimated from: the window's, or the newest ones where a scheduled window has few.
         metrics: with 95 % intervals (of what labels would show), same names and averages as the realised ones.
-        trusted: False where too many rows lie outside of what the reference supports; `caution` says so.
+        trusted: False where too many rows lie outside of what the reference supports, or where labels contradict it by
+            more than chance; `caution` says so.
         outside_support: share of the rows whose score or inputs the reference does not show; None if unknown.
-        back_test: the same estimate on the labelled rows, against what their labels say.
+        back_test: the same estimate on the newest labelled rows, against what their labels say.
     """
 
     method: Literal["cbpe", "dle"]

@@ -1,6 +1,6 @@
 """Confidence intervals, in closed form: the same rows give the same bounds.
 
-Wilson for a share, Hall for a mean of numbers and for a ratio of two means, the score method for a ratio of two shares.
+Wilson for a share, Hall for a mean of numbers and for ratios of two, the score method for a ratio of two shares.
 How often they hold what they are to hold: docs/performance.md.
 """
 
@@ -14,13 +14,15 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
 #: Two-sided normal quantile of `CONFIDENCE`.
 Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 #: Under this many rows the interval of a mean is too narrow to be shown.
 MEAN_ROWS_MIN = 10
+#: Terms scatter when they do by more than this part of their mean.
+_ROUNDING = 1e-12
 #: Terms that lean less have a symmetric interval; the cubic's inverse would divide by nearly nothing.
 _LEAN_MIN = 1e-6
 #: Doublings of a step of 5 % after which a bound is called none.
@@ -90,7 +92,9 @@ def ratio_interval(above: Floats, below: Floats) -> tuple[float | None, float | 
 
 def _crossing(function: Callable[[float], float], start: float, direction: float) -> float | None:
     """Where a falling function crosses zero, sought from `start` in ever larger steps; None where it does not."""
-    if not math.isfinite(function(start)):
+    beginning = function(start)
+    # Terms that are all but constant: the start is a rounding error away from the bound, on either side of it.
+    if not math.isfinite(beginning) or beginning * direction <= 0:
         return start
     step = 0.05 * abs(start) + 1e-12
     for _ in range(_STEPS_MAX):
@@ -106,7 +110,8 @@ def _moments(terms: Floats) -> tuple[float, float, float]:
     rows, mean = len(terms), float(terms.mean())
     centred = terms - mean
     spread = float(np.sqrt((centred**2).mean()))
-    if not spread > 0:
+    # What is constant but for the last digits has no skewness to speak of.
+    if not spread > _ROUNDING * abs(mean):
         return mean, 0.0, 0.0
     lean = float(((centred / spread) ** 3).mean()) / math.sqrt(rows)
     return mean, spread / math.sqrt(rows - 1), lean
@@ -126,6 +131,49 @@ def _untransformed(x: float, lean: float) -> float:
     if abs(lean) < _LEAN_MIN:
         return x
     return 3 / lean * (float(np.cbrt(1 + lean * (x - lean / 6))) - 1)
+
+
+class MeanRatio:
+    """The ratio of two means of numbers, the window's and the baseline's, drawn apart from one another.
+
+    Fieller's construction with Hall's test, as in `ratio_interval`: the means of `now - ratio before` may differ from 0
+    by chance, whose skewness is that of both sides.
+
+    Args:
+        now: shape (rows,), at least two.
+        before: shape (rows,), at least two; its mean is positive.
+    """
+
+    def __init__(self, now: Floats, before: Floats) -> None:
+        self._sides = _moments(now), _moments(before)
+        self._quantile = _student(min(len(now), len(before)))
+        self._rows_min = min(len(now), len(before))
+
+    @property
+    def value(self) -> float:
+        """The observed ratio."""
+        return self._sides[0][0] / self._sides[1][0]
+
+    def p_value(self, ratio: float) -> float:
+        """One-sided, for "the ratio is no more than this"."""
+        return float(stdtr(self._rows_min - 1, -self._statistic(ratio)))
+
+    def interval(self) -> tuple[float, float] | None:
+        """The ratios that the test does not reject; None where the rows bound it on one side only."""
+        if not any(error > 0 for _, error, _ in self._sides):
+            return self.value, self.value
+        low = _crossing(lambda tried: self._statistic(tried) - self._quantile, self.value, -1.0)
+        high = _crossing(lambda tried: self._statistic(tried) + self._quantile, self.value, 1.0)
+        return None if low is None or high is None else (low, high)
+
+    def _statistic(self, ratio: float) -> float:
+        (mean, error, lean), (base, base_error, base_lean) = self._sides
+        base, base_error = ratio * base, ratio * base_error
+        both = math.hypot(error, base_error)
+        if not both > 0:
+            return math.copysign(math.inf, mean - base) if mean != base else 0.0
+        # Third cumulants add up, the subtracted side's with the other sign.
+        return _transformed((mean - base) / both, (lean * error**3 - base_lean * base_error**3) / both**3)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,24 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Coded:
+    """True and predicted classes as positions in `names`, shape (rows,) each.
+
+    `names`: the model's classes in its order, then any other text.
+    """
+
+    labels: Counts
+    predictions: Counts
+    names: tuple[str, ...]
+
+    def confusion(self) -> Counts:
+        """Rows by true and by predicted class, shape (names, names)."""
+        size = len(self.names)
+        counts = np.bincount(self.labels * size + self.predictions, minlength=size * size)
+        return counts.reshape(size, size).astype(np.int64)
+
+
+@dataclass(frozen=True)
 class AccuracyDrop:
     """How far accuracy fell from its baseline, in percent of the baseline; negative when it rose.
 
@@ -64,27 +82,21 @@ def classification_metrics(
     """
     if len(labels) == 0:
         return ()
-    codes, names = _codes(labels, predictions, classes)
-    confusion = _confusion(codes[0], codes[1], len(names))
-    metrics = [_wilson_metric("accuracy", int(np.trace(confusion)), len(labels))]
+    return coded_metrics(_coded(labels, predictions, classes), probabilities, classes, positive)
+
+
+def coded_metrics(
+    coded: Coded, probabilities: Floats | None, classes: Sequence[str], positive: str | None
+) -> tuple[Metric, ...]:
+    """`classification_metrics` of rows, at least one, whose texts are numbered already."""
+    confusion = coded.confusion()
+    metrics = [_wilson_metric("accuracy", int(np.trace(confusion)), len(coded.labels))]
     if positive is not None and len(classes) == 2:
         metrics += _positive_metrics(confusion, list(classes).index(positive))
     metrics += _weighted_metrics(confusion)
     if probabilities is not None:
-        metrics += _probability_metrics(codes[0], np.asarray(probabilities, dtype=np.float64), classes, positive)
+        metrics += _probability_metrics(coded.labels, np.asarray(probabilities, dtype=np.float64), classes, positive)
     return tuple(metrics)
-
-
-def confusion_counts(
-    labels: NDArray[Any], predictions: NDArray[Any], classes: Sequence[str]
-) -> tuple[tuple[str, ...], Counts]:
-    """Rows by true and by predicted class, shape (true classes, predicted classes), and what the classes are.
-
-    Arguments as `classification_metrics` has them. Texts that are none of `classes` stand behind those, sorted, labels
-    before predictions.
-    """
-    codes, names = _codes(labels, predictions, classes)
-    return names, _confusion(codes[0], codes[1], len(names))
 
 
 def regression_metrics(labels: Floats, predictions: Floats) -> tuple[Metric, ...]:
@@ -146,10 +158,8 @@ def accuracy_drop(baseline: Metric, correct: int, rows: int, allowed_percent: fl
     )
 
 
-def _codes(
-    labels: NDArray[Any], predictions: NDArray[Any], classes: Sequence[str]
-) -> tuple[tuple[Counts, Counts], tuple[str, ...]]:
-    """Labels and predictions as indices into `classes` followed by every other text seen, and those names."""
+def _coded(labels: NDArray[Any], predictions: NDArray[Any], classes: Sequence[str]) -> Coded:
+    """Number the texts: the classes first, then every other one that was seen."""
     texts = [str(text) for text in classes]
     index = {text: code for code, text in enumerate(texts)}
 
@@ -158,13 +168,7 @@ def _codes(
         numbers = np.array([index.setdefault(str(text), len(index)) for text in uniques], dtype=np.int64)
         return numbers[inverse]
 
-    codes = encode(labels), encode(predictions)
-    return codes, tuple(index)
-
-
-def _confusion(labels: Counts, predictions: Counts, size: int) -> Counts:
-    """Shape (size, size): rows are true classes, columns predicted ones."""
-    return np.bincount(labels * size + predictions, minlength=size * size).reshape(size, size).astype(np.int64)
+    return Coded(encode(labels), encode(predictions), tuple(index))
 
 
 def _positive_metrics(confusion: Counts, positive: int) -> list[Metric]:

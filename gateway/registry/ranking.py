@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 from gateway.registry.card import Metric
-from gateway.registry.intervals import Z, wilson
+from gateway.registry.intervals import CONFIDENCE, Z, wilson
 
 Floats = NDArray[np.float64]
 
@@ -28,10 +29,12 @@ def binary_auc(truth: NDArray[np.bool_], scores: Floats) -> Metric | None:
     if positives == 0 or negatives == 0:
         return None
     value, of_positives, of_negatives = _placements(truth, scores)
-    variance = math.nan
+    variance, quantile = math.nan, Z
     if positives > 1 and negatives > 1:
-        variance = float(of_positives.var(ddof=1) / positives + of_negatives.var(ddof=1) / negatives)
-    return _auc_metric(value, variance, min(positives, negatives), None)
+        parts = of_positives.var(ddof=1) / positives, of_negatives.var(ddof=1) / negatives
+        variance = float(sum(parts))
+        quantile = _welch_quantile(parts, (positives, negatives))
+    return _auc_metric(value, variance, min(positives, negatives), None, quantile)
 
 
 def weighted_auc(labels: NDArray[np.int64], probabilities: Floats) -> Metric | None:
@@ -71,14 +74,23 @@ def _placements(truth: NDArray[np.bool_], scores: Floats) -> tuple[float, Floats
     return float(of_positives.mean()), of_positives, of_negatives
 
 
-def _auc_metric(value: float, variance: float, pairs: int, average: str | None) -> Metric:
+def _welch_quantile(parts: tuple[float, float], rows: tuple[int, int]) -> float:
+    """Student's quantile for a variance of two parts, each known from so many rows (Welch and Satterthwaite).
+
+    With ten positives their part is hardly known, and a normal quantile held the truth in 88 % of windows.
+    """
+    spread = sum(part**2 / (count - 1) for part, count in zip(parts, rows, strict=True))
+    return float(stdtrit(sum(parts) ** 2 / spread, 0.5 + CONFIDENCE / 2)) if spread > 0 else Z
+
+
+def _auc_metric(value: float, variance: float, pairs: int, average: str | None, quantile: float = Z) -> Metric:
     """Bounds on the logit scale, where they cannot leave (0, 1).
 
     A perfect (or perfectly wrong) ranking has no variance to show. `pairs` disjoint pairs of a positive and a
     negative are independent trials, each won with probability AUC: Wilson on those is wide, and true.
     """
     if 0 < value < 1 and variance > 0:
-        logit, half = math.log(value / (1 - value)), Z * math.sqrt(variance) / (value * (1 - value))
+        logit, half = math.log(value / (1 - value)), quantile * math.sqrt(variance) / (value * (1 - value))
         lower, upper = (_logistic(logit + side * half) for side in (-1, 1))
         return Metric("roc_auc", value, lower, upper, average, "delong")
     lower, upper = wilson(value * pairs, pairs)

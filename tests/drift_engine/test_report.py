@@ -23,6 +23,8 @@ from tests.drift_engine.scenario import FEATURES, Scenario, binary_card, regress
 from tests.drift_engine.test_run import ODD_REFERENCES, ODD_WINDOWS
 from tests.results import result as plain_result
 
+#: A heading of Evidently's preset.
+DRAWN = "Classification Model Performance"
 HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=alert(1)>"
 
 
@@ -116,15 +118,90 @@ def test_an_odd_column_of_the_reference_leaves_the_rest_of_the_report_standing(t
     assert {feature_column(feature.name) for feature in FEATURES} - odd <= shown
 
 
-@pytest.mark.parametrize("labels", [["yes"] * 300, ["yes", None] * 150, ["maybe"] * 300])
-def test_odd_labels_leave_the_rest_of_the_report_standing(tmp_path: Path, labels: list[str | None]) -> None:
-    """One class, half of the labels, a class that the model does not know: all columns are drawn."""
+ODD_LABELS = {
+    "one class": (["yes"] * 300, "the labels of the window are all of one class"),
+    "half of them": (["yes", None] * 150, "the labels of the window are all of one class"),
+    "no class of the model": (["maybe"] * 300, "300 rows of the window whose label is no class of the model"),
+    "some no class of the model": (["yes", "no", "maybe"] * 100, "100 rows of the window whose label is no class"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_LABELS)
+def test_odd_labels_leave_the_rest_of_the_report_standing(tmp_path: Path, name: str) -> None:
+    """All columns are drawn, quality as far as Evidently can, and what it cannot is said."""
+    labels, told = ODD_LABELS[name]
     made = Scenario(tmp_path).reference(rows(2000, 1))
     pairs = [pair for pair in zip(made.log(rows(300, 2)), labels, strict=True) if pair[1] is not None]
     made.label([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     committed = made.run()
     assert len(agree_with_the_result(committed)) == len(drawn_as(committed))
-    assert "labels of the window are all of one class" in committed.report.read_text()
+    html = committed.report.read_text()
+    assert told in html
+    assert (DRAWN in html) is (name != "no class of the model")
+
+
+THREE = {"task": "multiclass", "classes": ("a", "b", "c"), "positive_class": None}
+#: Of three classes: what is true and what is answered, by row number, and what the report then says.
+ODD_CLASSES: dict[str, tuple[Any, Any, str]] = {
+    "a class without a label": (lambda row: row % 2, lambda row: row % 3, "no label of the window is of class"),
+    "a class never predicted": (lambda row: row % 3, lambda row: row % 2, ""),
+    "a constant prediction": (lambda row: row % 3, lambda row: 0, ""),
+    "a class neither true nor predicted": (
+        lambda row: row % 2,
+        lambda row: row % 2,
+        "no label of the window is of class",
+    ),
+    "all labels equal": (lambda row: 1, lambda row: row % 3, "the labels of the window are all of one class"),
+    "all labels and answers equal": (lambda row: 1, lambda row: 1, "the labels of the window are all of one class"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_CLASSES)
+def test_odd_classes_are_drawn_as_far_as_they_can_be(tmp_path: Path, name: str) -> None:
+    """Of three classes, some without a label or an answer: the report stands and says what is lacking."""
+    truth, answer, told = ODD_CLASSES[name]
+
+    def some(count: int, true: Any, answered: Any) -> dict[str, list[Any]]:
+        scores = [[0.8 if place == answered(row) else 0.1 for place in range(3)] for row in range(count)]
+        return rows(count, 1, score=scores, label=["abc"[true(row)] for row in range(count)])
+
+    made = Scenario(tmp_path, binary_card(**THREE))
+    made.reference(some(600, lambda row: row % 3, lambda row: row // 2 % 3))
+    found = some(300, truth, answer)
+    made.label(made.log(found), found["label"])
+    committed = made.run()
+    html = committed.report.read_text()
+    assert committed.result.performance.outcome == "ok"
+    assert told in html
+    assert DRAWN in html or "Quality on the labelled rows: not drawn" in html
+    assert ("Quality on the labelled rows:" in html) is bool(told)
+
+
+@pytest.mark.parametrize("side", ["answers", "labels", "both", "both alike"])
+def test_constant_numbers_are_drawn(tmp_path: Path, side: str) -> None:
+    """Of a regression: one answer for all, one label for all, no error at all."""
+    made = Scenario(tmp_path, regression_card())
+    reference = rows(600, 1)
+    made.reference(reference | {"label": [score + 0.1 for score in reference["score"]]})
+    found = rows(300, 2)
+    found["label"] = [score + 0.1 for score in found["score"]] if side == "answers" else [2.0] * 300
+    if side != "labels":
+        found["score"] = [2.0 if side == "both alike" else 1.0] * 300
+    made.label(made.log(found), found["label"])
+    committed = made.run()
+    assert "Regression Model Performance" in committed.report.read_text()
+    assert committed.result.performance.metric("mae") is not None
+    assert (committed.result.performance.metric("r2") is not None) is (side == "answers")
+
+
+def test_a_reference_of_one_class_is_left_out_beside_the_window(tmp_path: Path) -> None:
+    """Quality of the window is drawn by itself, with its probabilities."""
+    made = Scenario(tmp_path).reference(rows(600, 1, label="yes"))
+    found = rows(300, 2)
+    made.label(made.log(found), found["label"])
+    html = made.run().report.read_text()
+    assert DRAWN in html
+    assert "drawn without the reference (the labels of the reference are all of one class)" in html
 
 
 def test_damage_in_the_log_leaves_the_rest_of_the_report_standing(tmp_path: Path) -> None:

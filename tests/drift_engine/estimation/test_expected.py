@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from drift_engine.estimation.calibration import Claims
 from drift_engine.estimation.expected import Answered
 from gateway.registry.performance import classification_metrics
 
@@ -24,7 +25,7 @@ def test_with_the_true_class_for_certain_they_are_the_realised_figures(classes: 
     realised = classification_metrics(
         names[codes], names[predicted], probabilities, names.tolist(), None if positive is None else "c1"
     )
-    expected = Answered(predicted, probabilities, positive).figures(np.eye(classes)[codes])
+    expected = Answered(Claims(probabilities, predicted), positive).figures(np.eye(classes)[codes])
     assert expected.keys() == {(m.name, m.average) for m in realised}
     for metric in realised:
         assert expected[metric.name, metric.average] == pytest.approx(metric.value, abs=1e-12)
@@ -34,7 +35,7 @@ def test_they_are_the_mean_over_classes_drawn_from_the_probabilities() -> None:
     """Of figures that are linear in the truth: accuracy, log loss and Brier score."""
     rng = np.random.default_rng(3)
     probabilities = rng.dirichlet([1, 2, 3], 300)
-    answered = Answered(probabilities.argmax(axis=1), probabilities, None)
+    answered = Answered(Claims(probabilities, probabilities.argmax(axis=1)), None)
     ends = np.cumsum(probabilities, axis=1)
     drawn = [np.eye(3)[(rng.random((300, 1)) > ends[:, :-1]).sum(axis=1)] for _ in range(2000)]
     expected = answered.figures(probabilities)
@@ -46,7 +47,7 @@ def test_they_are_the_mean_over_classes_drawn_from_the_probabilities() -> None:
 def test_nothing_is_said_of_positives_that_are_hardly_there() -> None:
     """Under ten expected positives, as for realised ones; and of a ranking that has one side only."""
     score = np.linspace(0.01, 0.05, 100)
-    found = Answered(np.zeros(100, dtype=np.int64), np.column_stack([1 - score, score]), 1).figures(
+    found = Answered(Claims(np.column_stack([1 - score, score]), np.zeros(100, dtype=np.int64)), 1).figures(
         np.column_stack([np.ones(100), np.zeros(100)])
     )
     assert np.isnan(found["recall", "positive"])

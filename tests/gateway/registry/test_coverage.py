@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from gateway.registry.card import Metric
+from gateway.registry.intervals import MeanRatio, mean_interval, ratio_interval
 from gateway.registry.performance import accuracy_drop, classification_metrics, regression_metrics
 from gateway.registry.ranking import binary_auc, weighted_auc
 
@@ -93,6 +94,65 @@ def test_the_accuracy_drop_is_covered_and_its_p_value_keeps_its_level(base_rows:
         called += drop.p_value < 0.01
     assert 0.935 <= held / runs <= 0.97
     assert called / runs <= 0.018
+
+
+@pytest.mark.parametrize("rows", [100, 1000])
+def test_losses_that_lean_are_covered(rows: int) -> None:
+    """Log loss and Brier score of a calibrated model: few large losses among many small ones."""
+    rng = np.random.default_rng(rows)
+
+    def draw(count: int) -> dict[str, Metric]:
+        odds = 2 * rng.normal(size=count) - 1
+        score = 1 / (1 + np.exp(-odds))
+        positive = rng.random(count) < score
+        found = classification_metrics(
+            _words(positive), _words(score > 0.5), np.column_stack([1 - score, score]), ["no", "yes"], "yes"
+        )
+        return {metric.name: metric for metric in found if metric.name in ("log_loss", "brier")}
+
+    truth, runs = draw(1_000_000), 600
+    held = dict.fromkeys(truth, 0)
+    for _ in range(runs):
+        for name, metric in draw(rows).items():
+            assert metric.method == "hall"
+            held[name] += metric.lower <= truth[name].value <= metric.upper
+    assert all(LOW <= count / runs <= HIGH for count in held.values()), held
+
+
+def test_the_ratio_of_two_mean_errors_is_covered_and_its_p_value_keeps_its_level() -> None:
+    """Errors 10 % larger than those of the baseline, exponential on both sides."""
+    rng = np.random.default_rng(9)
+    runs, held, called = 1000, 0, 0
+    for _ in range(runs):
+        ratio = MeanRatio(1.1 * rng.exponential(size=100), rng.exponential(size=500))
+        bounds = ratio.interval()
+        assert bounds is not None
+        low, high = bounds
+        assert low <= ratio.value <= high
+        held += low <= 1.1 <= high
+        called += ratio.p_value(1.1) < 0.01
+        assert (low > 1.1) == (ratio.p_value(1.1) < 0.025)
+    assert LOW <= held / runs <= HIGH
+    assert called / runs <= 0.025
+
+
+def test_means_at_the_ends_are_bounded() -> None:
+    """Constant terms have bounds at their value, whatever side; under ten rows there are none."""
+    constant = np.full(50, 2.0)
+    assert mean_interval(constant) == (2.0, 2.0)
+    assert ratio_interval(constant, np.full(50, 4.0)) == (0.5, 0.5)
+    assert MeanRatio(constant, np.full(20, 4.0)).interval() == (0.5, 0.5)
+    assert mean_interval(constant[:9]) == ratio_interval(constant[:9], constant[:9]) == (None, None)
+    assert MeanRatio(constant, np.linspace(0, 1, 50) * 1e-14 + 4.0).interval() == pytest.approx((0.5, 0.5))
+    single = np.zeros(100)
+    single[0] = 1.0
+    low, high = mean_interval(single)
+    assert low is not None
+    assert high is not None
+    assert -0.01 < low < 0.01 < high < 0.2
+    ratio = MeanRatio(single, constant).interval()
+    assert ratio is not None
+    assert np.isfinite(ratio).all()
 
 
 def _words(values: np.ndarray) -> np.ndarray:

@@ -7,12 +7,7 @@ import pytest
 from sklearn import metrics as reference
 
 from gateway.registry.card import Metric
-from gateway.registry.performance import (
-    accuracy_drop,
-    classification_metrics,
-    confusion_counts,
-    regression_metrics,
-)
+from gateway.registry.performance import accuracy_drop, classification_metrics, regression_metrics
 
 EXACT = 1e-12
 
@@ -94,18 +89,6 @@ def test_regression_figures_are_scikit_learns() -> None:
     assert found["r2"].value == pytest.approx(reference.r2_score(labels, predictions), rel=1e-9)
     assert found["bias"].value == pytest.approx(np.mean(predictions - labels), rel=EXACT)
     assert all(metric.lower < metric.value < metric.upper for metric in found.values())
-
-
-def test_the_confusion_counts_are_scikit_learns() -> None:
-    """True classes down, predicted ones across; what is no class of the model stands behind."""
-    labels, _, predictions = scored(300, 3, seed=2)
-    names = np.array(["a", "b", "c"])
-    classes, counts = confusion_counts(names[labels], names[predictions], list("abc"))
-    assert classes == ("a", "b", "c")
-    assert counts.tolist() == reference.confusion_matrix(labels, predictions).tolist()
-    classes, counts = confusion_counts(np.array(["x", "a", "b"]), np.array(["a", "a", "b"]), ["a", "b"])
-    assert classes == ("a", "b", "x")
-    assert counts.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
 
 
 def test_one_class_in_the_labels_leaves_out_what_needs_two() -> None:
