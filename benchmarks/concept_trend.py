@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -51,11 +51,13 @@ DECLINES: dict[str, Callable[[int], float]] = {
 }
 
 
-def healthy(years: int, seed: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+def healthy(
+    years: int, seed: int, progress: Callable[[str], None], labels_a_day: Sequence[int] = LABELS_A_DAY
+) -> list[dict[str, Any]]:
     """A row per stream and labels a day: how often it is called declining; accuracies share a cell's years."""
     rows = []
     for stream in STREAMS:
-        for labels in LABELS_A_DAY:
+        for labels in labels_a_day:
             declining, begun, judged = 0, 0, 0
             for accuracy in ACCURACIES:
                 random = np.random.default_rng([seed, STREAMS.index(stream), labels, round(1000 * accuracy)])
@@ -78,11 +80,13 @@ def healthy(years: int, seed: int, progress: Callable[[str], None]) -> list[dict
     return rows
 
 
-def declines(runs: int, seed: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+def declines(
+    runs: int, seed: int, progress: Callable[[str], None], labels_a_day: Sequence[int] = LABELS_A_DAY
+) -> list[dict[str, Any]]:
     """A row per decline and labels a day: in how many runs it is found within 60 days, and after how many days."""
     rows = []
     for number, (name, fall) in enumerate(DECLINES.items()):
-        for labels in LABELS_A_DAY:
+        for labels in labels_a_day:
             random = np.random.default_rng([seed, 99, number, labels])
             delays = []
             for _ in range(runs):

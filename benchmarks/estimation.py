@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "measured": _percent(flagged),
         },
     ]
-    notes = [_speed_note(find), *(_number_note(name, found) for name, found in numbers.items())]
+    notes = [_speed_note(find), _learning_note(find), *(_number_note(name, found) for name, found in numbers.items())]
     report.publish("estimation", report.machine("numpy", "scipy", "scikit-learn"), rows, notes, targets)
     return 0 if np.mean(clean) >= NEAR_MIN and all(flagged) else 1
 
@@ -133,6 +133,14 @@ def _speed_note(find: Find) -> str:
         f"Calibrating on {part.reference.rows:,} rows took {fitted - began:.2f} s, estimating {rows.rows:,} rows "
         f"with intervals {done - fitted:.2f} s."
     )
+
+
+def _learning_note(find: Find) -> str:
+    part = next(iter(regression_parts(find, 1)))
+    fit_estimator(part.card, part.reference, SETTINGS)  # imports scikit-learn
+    began = time.perf_counter()
+    fit_estimator(part.card, part.reference, SETTINGS)
+    return f"Learning a regression's errors from {part.reference.rows:,} rows took {time.perf_counter() - began:.2f} s."
 
 
 def _percent(found: Sequence[bool]) -> str:

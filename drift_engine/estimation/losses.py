@@ -29,7 +29,7 @@ _LEVELS_MAX = 250
 #: No row is expected to err less than this part of the mean error: relative errors are divided by it.
 _ERROR_MIN = 0.01
 #: Small trees: errors are noisy, and what is wanted is their mean over a window.
-_TREES = {"max_iter": 60, "max_leaf_nodes": 15, "min_samples_leaf": 20, "early_stopping": False}
+_TREES = {"max_iter": 30, "learning_rate": 0.2, "max_leaf_nodes": 15, "min_samples_leaf": 20, "early_stopping": False}
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def test_days_that_scatter_more_than_rows_do_widen_the_interval() -> None:
 
 def test_a_healthy_model_is_seldom_called_declining() -> None:
     """15 simulated years of each kind of stream: no more false alarms than 0.2 a year, at 99.9 % confidence."""
-    for row in concept_trend.healthy(5, seed=7, progress=lambda line: None):
+    for row in concept_trend.healthy(5, seed=7, progress=lambda line: None, labels_a_day=(1_000,)):
         years = row["years"]
         begun = round(float(row["false alarms a year"]) * years)
         lower = chi2.ppf(0.001, 2 * begun) / 2 / years if begun else 0.0
@@ -163,7 +163,7 @@ def test_a_model_that_loses_a_point_a_day_is_found() -> None:
     """With 1,000 labels a day within a week, mostly; and ten points at once on the third day."""
     rows = {
         (row["accuracy 0.9 falls by"], row["labels a day"]): row
-        for row in concept_trend.declines(20, seed=7, progress=lambda line: None)
+        for row in concept_trend.declines(20, seed=7, progress=lambda line: None, labels_a_day=(1_000,))
     }
     slow, sudden = rows["1 point a day", 1_000], rows["10 points at once", 1_000]
     assert (slow["found within 60 days"], sudden["found within 60 days"]) == ("100 %", "100 %")
