@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 option = $(if $($(1)),$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo register drift compare reproduce retrain replay labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
+.PHONY: help run demo register drift compare reproduce history retrain replay labels fetch-labels verify seal test check lint bench bench-interference bench-faults bench-logs bench-verdicts bench-labels models promote rollback default split shadow scheduler exporter gateway format lock lock-peers clean
 
 help: ## Show this list
 	@echo "Everyday:"
@@ -47,6 +47,9 @@ reproduce: $(RUNTIME) ## Repeat a drift run from what it recorded and compare ev
 	$(if $(RUN),,$(error say which run: make reproduce RUN=run id))
 	@$(BIN)/python -m drift_engine reproduce "$(RUN)"
 
+history: $(RUNTIME) ## Keep what each day came to, scored again as labels come (the scheduler does it every hour) [NAME=fraud [VERSION=2]] [DAYS=90]
+	@$(BIN)/python -m drift_engine history $(call option,NAME,--name) $(call option,VERSION,--version) $(call option,DAYS,--days)
+
 retrain: $(RUNTIME) ## Fit a candidate on labelled live rows and hold it against the champion: NAME=fraud [VERSION=1] [TRAIN=train.csv] [PROMOTE=1] [ARGS="--decide-by roc_auc"]
 	$(if $(NAME),,$(error say which model: make retrain NAME=name))
 	@$(BIN)/python -m drift_engine retrain --name "$(NAME)" $(call option,VERSION,--version) $(call option,TRAIN,--train) \
@@ -59,6 +62,9 @@ replay: $(RUNTIME) ## Ask a version what was logged, and show where its answers 
 
 labels: $(RUNTIME) ## Record true outcomes: FILE=labels.csv [NAME=fraud] [SKIP_INVALID=1]; columns label, request_id or client_id
 	@$(if $(FILE),,$(error say which file: make labels FILE=labels.csv))$(BIN)/python -m gateway.import_labels $(call option,NAME,--name) $(if $(filter 1,$(SKIP_INVALID)),--skip-invalid) "$(FILE)"
+
+fetch-labels: $(RUNTIME) ## Record what the commands in [labels] of the settings file print [NAME=fraud]
+	@$(BIN)/python -m gateway.fetch_labels $(call option,NAME,--name)
 
 verify: $(RUNTIME) ## Check every line of the logs and the manifest chain [HEAD=sha256 that was kept elsewhere]
 	@$(BIN)/python -m gateway.log verify $(call option,HEAD,--head) $(ARGS)
@@ -79,6 +85,9 @@ bench-interference: $(DEV) ## Measure what a drift run on 1,000,000 rows costs t
 bench-logs: $(DEV) ## Measure sealing, verifying and reading of large logs (about ten minutes)
 	@$(BIN)/python -m benchmarks.log
 	@$(BIN)/python -m benchmarks.read
+
+bench-labels: $(DEV) ## Measure joining 1,000,000 labels, and looking back for late ones (about ten minutes) [ARGS="--days 10"]
+	@$(BIN)/python -m benchmarks.labels $(ARGS)
 
 bench-verdicts: $(DEV) ## Measure false alarms and power of the drift verdicts, Evidently's beside (about 25 minutes) [ARGS="--parts power"]
 	@$(BIN)/python -m benchmarks.verdicts $(ARGS)

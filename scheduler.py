@@ -37,6 +37,7 @@ from drift_engine import run_requests
 from gateway import heartbeat
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs, write_atomically
+from gateway.label_settings import LabelSettings
 from gateway.log import retention
 from gateway.log.settings import LogSettings
 from gateway.settings import InvalidSettings, Paths, load, setting
@@ -47,6 +48,8 @@ POLL_SECONDS = 0.2
 BEAT_SECONDS = 5.0
 #: How often what is beyond the operator's limits is deleted.
 EXPIRE_SECONDS = 3600.0
+#: How long the history job begins new days for.
+HISTORY_SECONDS_MAX = 120.0
 #: The drift engine divides a monthly budget of false alarms by its runs, so there is at least one run a month.
 INTERVAL_SECONDS_MAX = 30 * 86400.0
 #: The wall clock has jumped when it went this much further, or less far, than time did.
@@ -77,6 +80,9 @@ class SchedulerSettings:
 
     interval_seconds: float = setting(
         300.0, "time from the start of one drift run to the next", minimum=1, maximum=INTERVAL_SECONDS_MAX
+    )
+    history_interval_seconds: float = setting(
+        3600.0, "time between the jobs that keep what each day came to, scored again as labels come", minimum=60
     )
     timeout_seconds: float = setting(1800.0, "a job that runs longer is stopped", minimum=1)
     kill_after_seconds: float = setting(10.0, "how long a stopped job may take to clean up", minimum=0)
@@ -135,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until told to stop, or once."""
     options = _parser().parse_args(arguments)
     try:
-        paths, settings, log = load(Paths, SchedulerSettings, LogSettings)
+        paths, settings, log, labels = load(Paths, SchedulerSettings, LogSettings, LabelSettings)
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -150,13 +156,13 @@ def main(arguments: list[str] | None = None) -> int:
         if not alone:
             print(f"scheduler: another scheduler works on {paths.data} already", file=sys.stderr)
             return os.EX_TEMPFAIL
-        scheduler = Scheduler(jobs(settings, log), paths.state, settings)
+        scheduler = Scheduler(jobs(settings, log, labels), paths.state, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: scheduler.stop())
         return scheduler.run_once() if options.once else scheduler.run_forever()
 
 
-def jobs(settings: SchedulerSettings, log: LogSettings) -> tuple[Job, ...]:
+def jobs(settings: SchedulerSettings, log: LogSettings, labels: LabelSettings) -> tuple[Job, ...]:
     """The jobs of an installation, in the order in which they run when several are due."""
     python = (sys.executable, "-m")
     found = [Job("seal", (*python, "gateway.log", "seal", "--quiet"), log.seal_interval_seconds)]
@@ -164,7 +170,15 @@ def jobs(settings: SchedulerSettings, log: LogSettings) -> tuple[Job, ...]:
         found.append(Job("expire", (*python, "gateway.log", "expire", "--quiet"), EXPIRE_SECONDS))
     if log.reports_days is not None:
         found.append(Job("expire reports", (*python, "drift_engine.results", "expire"), EXPIRE_SECONDS))
-    return (*found, Job("drift", drift_command("--scheduled"), settings.interval_seconds))
+    if labels.commands:
+        found.append(Job("fetch labels", (*python, "gateway.fetch_labels"), labels.fetch_interval_seconds))
+    # Drift runs wait while it runs: what is left of a long log is made the next time.
+    history = (*python, "drift_engine", "history", "--quiet", "--seconds-max", f"{HISTORY_SECONDS_MAX:g}")
+    return (
+        *found,
+        Job("drift", drift_command("--scheduled"), settings.interval_seconds),
+        Job("history", history, settings.history_interval_seconds),
+    )
 
 
 def drift_command(*arguments: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ class _Command:
 _COMMANDS = {
     "run": _Command("drift_engine.run_command", "compare a window of the prediction log with the model's reference"),
     "compare": _Command("drift_engine.comparison.command", "compare any two tables, without a running system"),
+    "history": _Command("drift_engine.history.command", "keep what each day came to, scored again as labels come"),
     "reproduce": _Command("drift_engine.reproduce_command", "repeat a run from what it recorded, and compare figures"),
     "retrain": _Command("drift_engine.retraining.command", "fit a candidate on labelled live rows, and compare it"),
     "replay": _Command("drift_engine.replay.command", "ask a version what was logged, and show where it differs"),

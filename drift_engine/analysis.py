@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from drift_engine.alerts import decide_retraining, raise_alerts
 from drift_engine.clustering import independence
 from drift_engine.data_quality.assess import assess_log, assess_table
+from drift_engine.diagnosis import diagnosis
+from drift_engine.early import early_signs
+from drift_engine.estimation import estimate_quality
 from drift_engine.explain import Explainer
 from drift_engine.findings import Judged, Subject, any_detected, data_drift, unjudged
 from drift_engine.live_log import LiveRows
-from drift_engine.quality import Quality, judge_quality, no_quality
+from drift_engine.quality import Quality, judge_quality, no_performance, no_quality, performance_of
 from drift_engine.reference import Reference
-from drift_engine.results.quality import LabelCounts
+from drift_engine.results.quality import Estimate, LabelCounts, Trend
 from drift_engine.results.schema import (
     Alert,
     ConceptDrift,
@@ -37,6 +40,7 @@ from drift_engine.scales import JudgedScale, drawn_from, judge_scales, scales_of
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import ANSWERS_SHARE, INPUTS_SHARE, answer_subjects, input_subjects
 from drift_engine.table import Table
+from drift_engine.trend import with_trend
 from gateway.registry import ModelCard
 
 
@@ -63,13 +67,27 @@ class Findings:
     inputs: tuple[InputFile, ...] = ()
     data_quality: DataQuality | None = None
     labels: LabelCounts | None = None
+    diagnosis: str = ""
+    window_performance: Performance | None = None
+    estimated: Estimate | None = None
     drawn_from: int = 0
     quality_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
-def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference: Reference, live: LiveRows) -> Findings:
-    """Judge the rows of `live` on every time scale of the run; quality is measured on its newest labelled rows."""
+def analyse(
+    card: ModelCard,
+    window: Window,
+    settings: DriftSettings,
+    reference: Reference,
+    live: LiveRows,
+    trend: Trend | None = None,
+) -> Findings:
+    """Judge the rows of `live` on every time scale of the run; quality is measured on its newest labelled rows.
+
+    `trend`: of the days before the window's end, from the kept history.
+    """
     quality = _quality(card, settings, reference, live)
+    quality = dataclasses.replace(quality, concept_drift=with_trend(quality.concept_drift, trend))
     not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
     rows = Rows(int(live.in_window.sum()), live.dropped | not_judged, live.corrupt, reference.table.rows)
     inputs, answers = input_subjects(card, settings.importance_share), answer_subjects(card)
@@ -85,11 +103,28 @@ def analyse(card: ModelCard, window: Window, settings: DriftSettings, reference:
         settings,
         live.inputs,
     )
+    found = _explained(card, found, reference, live.quality.take(quality.rows))
     # The window itself is the first scale.
     own = scales[0]
     current, findings = live.table.after(own.first), [item.finding for item in own.inputs]
     faults = assess_table(inputs, findings, reference.table, current, own.scale.alpha, settings)
-    return dataclasses.replace(found, data_quality=assess_log(card, window, live, faults, settings), labels=live.labels)
+    return dataclasses.replace(
+        found,
+        data_quality=assess_log(card, window, live, faults, settings),
+        labels=live.labels,
+        window_performance=performance_of(card, live.table.take(live.in_window), settings),
+        estimated=_estimated(card, settings, reference, live, quality),
+    )
+
+
+def _explained(card: ModelCard, found: Findings, reference: Reference, labelled: Table) -> Findings:
+    """The findings with what they mean together; signs of concept drift only where labels give no verdict."""
+    concept = found.concept_drift
+    data, answers = found.data_drift, found.prediction_drift
+    if concept.detected is None:
+        concept = dataclasses.replace(concept, early=early_signs(card, data, answers, reference.baseline, labelled))
+    said = diagnosis(data.detected, answers.detected, concept.detected, regression=card.task == "regression")
+    return dataclasses.replace(found, concept_drift=concept, diagnosis=said)
 
 
 class _Explainers:
@@ -140,7 +175,9 @@ def no_analysis(card: ModelCard, window: Window, settings: DriftSettings, reason
     scales = tuple(JudgedScale(scale, 0, 0, inputs, answers) for scale in scales_of(window, settings))
     quality = no_quality(card, settings, reason)
     found = _findings(reason, Rows(0, {}, 0, 0), scales, inputs, answers, quality, settings, ())
-    return dataclasses.replace(found, outcome="failed", independence=None)
+    return dataclasses.replace(
+        found, outcome="failed", independence=None, window_performance=no_performance(card, reason)
+    )
 
 
 def _quality(card: ModelCard, settings: DriftSettings, reference: Reference, live: LiveRows) -> Quality:
@@ -148,6 +185,21 @@ def _quality(card: ModelCard, settings: DriftSettings, reference: Reference, liv
     # Of the older predictions those without a label are not there; they count all the same.
     performance = dataclasses.replace(quality.performance, labelled_ratio=live.labels.coverage)
     return dataclasses.replace(quality, performance=performance)
+
+
+def _estimated(
+    card: ModelCard, settings: DriftSettings, reference: Reference, live: LiveRows, quality: Quality
+) -> Estimate:
+    """Of the window's rows, or of as many of the newest as quality is measured on where there are fewer.
+
+    It is held against the labelled rows that quality was measured on: labels come late, and a window has few itself.
+    """
+    in_window = len(live.times) - int(live.in_window.sum())
+    newest = max(0, len(live.times) - settings.performance_rows)
+    rows = live.table.after(min(in_window, newest))
+    # Errors of a regression are estimated from its inputs, which only the rows of the span have.
+    labelled = None if card.task == "regression" else live.quality.take(quality.rows)
+    return estimate_quality(card, reference.baseline, rows, settings, labelled)
 
 
 def _reason(scales: Sequence[JudgedScale], settings: DriftSettings) -> str | None:

@@ -37,6 +37,11 @@ class Collector:
         self._times.append(pc.cast(_whole(table[TIME]), pa.int64()).to_numpy())
         self._keys.append(table.select(KEY_COLUMNS))
 
+    @property
+    def rows(self) -> int:
+        """How many there are so far."""
+        return sum(len(times) for times in self._times)
+
     def keys(self) -> pa.Table:
         """The key columns of all rows, in the order in which they were added."""
         nothing = pa.table([pa.array([], kind) for kind in (pa.string(), pa.string(), pa.float64())], list(KEY_COLUMNS))

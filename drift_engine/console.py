@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from drift_engine.explain import segment_words, since_words
+from drift_engine.results.quality import Estimate
 from drift_engine.results.schema import ColumnFinding, DataQuality, Performance, Result
 from drift_engine.run import Committed
 from drift_engine.sentences import printable
@@ -37,6 +38,9 @@ def print_summary(committed: Committed, stream: TextIO | None = None) -> None:
         if result.data_quality is not None:
             _print_faults(console, result.data_quality)
         console.print(_quality_line(result), markup=False)
+        if result.estimated is not None:
+            console.print(_estimated_line(result.estimated), markup=False)
+        _print_diagnosis(console, result)
         console.print(_rows_line(result), markup=False)
         if result.independence is not None and result.independence.clustered:
             console.print(f"how sure: {result.independence.sentence}", markup=False)
@@ -137,6 +141,16 @@ def _print_faults(console: Console, quality: DataQuality) -> None:
         console.print(f"  and {len(quality.findings) - _FAULTS_SHOWN_MAX} more data quality findings", markup=False)
 
 
+def _print_diagnosis(console: Console, result: Result) -> None:
+    """What kind of drift it is and what that means; what is known before labels; quality over days."""
+    if result.diagnosis:
+        console.print(f"what it means: {result.diagnosis}", markup=False)
+    for sign in result.concept_drift.early:
+        console.print(f"early sign, no verdict: {printable(sign)}", markup=False)
+    if result.concept_drift.trend is not None:
+        console.print(f"over days: {result.concept_drift.trend.sentence}", markup=False)
+
+
 def _quality_line(result: Result) -> str:
     performance: Performance = result.performance
     if performance.outcome != "ok":
@@ -146,6 +160,20 @@ def _quality_line(result: Result) -> str:
         if metric.name in _METRICS_SHOWN and metric.average in (None, "positive"):
             figures.append(f"{metric.name} {metric.value:.4g}{_baseline(performance, metric)}")
     return f"quality on {performance.labelled_rows} labelled rows: " + ", ".join(figures)
+
+
+def _estimated_line(estimate: Estimate) -> str:
+    """Estimated figures, how far labels have borne them out, and whether to trust them."""
+    if estimate.reason is not None:
+        return f"estimated quality: none, {printable(estimate.reason)}"
+    figures = []
+    for metric in estimate.metrics:
+        if metric.name in _METRICS_SHOWN and metric.average in (None, "positive"):
+            tested = [e for e in estimate.back_test if (e.metric, e.average) == (metric.name, metric.average)]
+            missed = f" (off by {tested[0].error:+.2g} on {tested[0].rows} labelled rows)" if tested else ""
+            figures.append(f"{metric.name} {metric.value:.4g}{missed}")
+    trust = "" if estimate.trusted else f"; {printable(estimate.caution)}"
+    return f"estimated quality of {estimate.rows} rows, without labels: {', '.join(figures)}{trust}"
 
 
 def _baseline(performance: Performance, metric: Metric) -> str:

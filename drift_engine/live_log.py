@@ -6,8 +6,8 @@ of those the answers are read, of predictions that have a label, and only as far
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from drift_engine.collector import Collector, time_order
 from drift_engine.columnar import ColumnCache
+from drift_engine.labels.counts import Matched
 from drift_engine.labels.gathered import LABEL_COLUMNS, Gathered
 from drift_engine.labels.join import lead_before
 from drift_engine.labels.look_back import Read, Wanted, look_back
@@ -24,17 +25,37 @@ from drift_engine.parsing import moment, no_rows
 from drift_engine.reference import answer_columns, canonical_columns
 from drift_engine.results.quality import LabelCounts
 from drift_engine.results.schema import InputFile
-from drift_engine.table import Table, stacked
+from drift_engine.table import Column, NumberColumn, Table, stacked
 from gateway.log import labels, predictions
 from gateway.log.line import LogColumn
 from gateway.log.manifest import Chain
 from gateway.registry import ModelCard
 from gateway.registry.columns import LABEL
 
+_LATENCY = "latency_ms"
 #: Called with files done and files in all.
 Progress = Callable[[int, int], None]
 #: start <= time < end, both as `gateway.clock` writes them.
 Span = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What rows carry beside what is compared.
+
+    Attributes:
+        keys: columns `request_id`, `client_id`, `instance`.
+        latency_ms: shape (rows,), NaN where unknown.
+        received: shape (rows,), when the newest label was received, microseconds since the epoch, -1 without one.
+    """
+
+    keys: pa.Table
+    latency_ms: NDArray[np.float64]
+    received: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> Attached:
+        """The rows at these positions."""
+        return Attached(self.keys.take(rows), self.latency_ms[rows], self.received[rows])
 
 
 @dataclass(frozen=True)
@@ -52,9 +73,7 @@ class LiveRows:
         labels: what came of the labels of all predictions that were looked at.
         quality: what quality is measured on, in time order: the rows of `table`, and before them those older ones
             that have a label; of both the answers and the label.
-        keys: request id, client id and instance of each row; None unless they were asked for.
-        received: shape (rows,), when the newest label was received, microseconds since the epoch, -1 without one; None
-            unless the keys were asked for.
+        attached: of the rows of `table`, where it was asked for.
     """
 
     table: Table
@@ -65,8 +84,15 @@ class LiveRows:
     inputs: tuple[InputFile, ...]
     labels: LabelCounts
     quality: Table
-    keys: pa.Table | None = None
-    received: NDArray[np.int64] | None = None
+    attached: Attached | None = None
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """One file of a log as it was read, with the columns asked for; `file.segment` is "" where it could not be."""
+
+    file: InputFile
+    rows: pa.Table
 
 
 @dataclass(frozen=True)
@@ -87,27 +113,32 @@ def read_live(
     end: str,
     wanted: Wanted | None = None,
     recorded: Sequence[InputFile] | None = None,
-    with_keys: bool = False,
+    label_files: Sequence[Path] | None = None,
+    attached: bool = False,
     progress: Progress = lambda *_: None,
 ) -> LiveRows:
     """Read the predictions with span_start <= timestamp < end, and their labels.
 
     Damage is described in the result, not raised. A label counts whenever it was received: what is known of
     a window grows after its end. With `recorded`, the inputs of an earlier run, what that run read is read again.
-    `with_keys` keeps what says which prediction a row is, some 50 bytes for each.
 
     Args:
         wanted: labelled rows for `quality` that older predictions are looked through for; None: none.
+        label_files: the label segments to read; all of them unless given.
+        attached: read ids and latencies too.
 
     Raises:
         InputGone: a recorded file is not there any more.
     """
     columns = canonical_columns(card)
-    rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL})
+    extra = {_LATENCY: True} if attached else {}
+    rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL} | extra)
     span, window = (span_start, end), (window_start, end)
     source = _Source(live, card, cache, chain_of(live), _recorded(live, recorded))
     cache.prune(source.chain.present)
     prediction_log, label_log = source.predictions(rows.names, window), source.labels()
+    if label_files is not None:
+        label_log = replace(label_log, files=label_files)
     before, total = len(prediction_log.files), len(prediction_log.files) + len(label_log.files)
     figures = prediction_log.read(span, rows.add, lambda done: progress(done, total))
 
@@ -135,9 +166,22 @@ def read_live(
         inputs=in_order(file for part in reached.files for file in part.inputs),
         labels=reached.matched.counts(reached.since, end, len(keys) + reached.predictions),
         quality=stacked([reached.table, table.select(tuple(answers))]),
-        keys=keys.take(pa.array(order)) if with_keys else None,
-        received=reached.matched.newest_received(order) if with_keys else None,
+        attached=_attached(keys, found, reached.matched, order) if attached else None,
     )
+
+
+def read_each(
+    live: Path, card: ModelCard, kind: LogName, files: Sequence[Path], names: Sequence[str], *, cache: ColumnCache
+) -> Iterator[FileRows]:
+    """Read files of a log one after the other, whole, the columns `names` of them. One that is gone is left out."""
+    source = _Source(live, card, cache, chain_of(live), None)
+    log = source.labels() if kind == "labels" else source.predictions(names, (None, None))
+    nothing = no_rows(log.columns, names)
+    for path in files:
+        tables = [nothing]
+        for file in replace(log, names=names, files=[path]).read((None, None), tables.append).inputs:
+            # Copies hold texts as dictionaries; a column has one type only.
+            yield FileRows(file, pa.concat_tables([table.cast(nothing.schema) for table in tables]))
 
 
 def read_spans(
@@ -171,7 +215,7 @@ class _Source:
     chain: Chain
     recorded: Mapping[Path, InputFile] | None
 
-    def predictions(self, names: Sequence[str], window: Span) -> Log:
+    def predictions(self, names: Sequence[str], window: OpenSpan) -> Log:
         """The prediction log. Its files are listed now."""
         card = self.card
         columns, listed = predictions.columns(card), predictions.segments(self.live, card.name, card.version)
@@ -209,6 +253,15 @@ def _recorded(live: Path, inputs: Sequence[InputFile] | None) -> dict[Path, Inpu
             raise InputGone(f"{file.path} is gone")
         found[path] = file
     return found
+
+
+def _numbers(column: Column) -> NDArray[np.float64]:
+    assert isinstance(column, NumberColumn)
+    return column.values
+
+
+def _attached(keys: pa.Table, rows: Table, matched: Matched, order: NDArray[np.int64]) -> Attached:
+    return Attached(keys.take(order), _numbers(rows.columns[_LATENCY]), matched.newest_received(order))
 
 
 def _dropped(figures: Figures, label_figures: Figures, window_start: str) -> dict[str, int]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from drift_engine.columnar import ColumnCache
@@ -57,7 +56,7 @@ def read_log(
     rows_max: int,
     progress: Progress = lambda *_: None,
 ) -> LiveRows:
-    """The newest `rows_max` predictions of a version with since <= timestamp < until, with keys and labels.
+    """The newest `rows_max` predictions of a version with since <= timestamp < until, with labels and `attached`.
 
     Sealed segments that only hold older rows are not read, so time and memory are bounded by `rows_max` and by what is
     not sealed yet.
@@ -69,7 +68,7 @@ def read_log(
 
 
 def read_span(paths: Paths, card: ModelCard, since: str, until: str, progress: Progress = lambda *_: None) -> LiveRows:
-    """The predictions of a version with since <= timestamp < until, with keys and labels."""
+    """The predictions of a version with since <= timestamp < until, with labels and `attached`."""
     return read_live(
         paths.live,
         card,
@@ -77,7 +76,7 @@ def read_span(paths: Paths, card: ModelCard, since: str, until: str, progress: P
         span_start=since,
         window_start=since,
         end=until,
-        with_keys=True,
+        attached=True,
         progress=progress,
     )
 
@@ -109,14 +108,13 @@ def start_of_newest(paths: Paths, card: ModelCard, until: str, rows_max: int) ->
 
 def take_rows(live: LiveRows, rows: NDArray[np.int64] | NDArray[np.bool_]) -> LiveRows:
     """Some of the rows, by positions or by a mask; `labels` and `quality` stay those of all."""
-    places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+    places = np.arange(live.table.rows)[rows]
     return replace(
         live,
         table=live.table.take(places),
         times=live.times[places],
         in_window=live.in_window[places],
-        keys=None if live.keys is None else live.keys.take(pa.array(places)),
-        received=None if live.received is None else live.received[places],
+        attached=None if live.attached is None else live.attached.take(places),
     )
 
 

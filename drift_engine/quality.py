@@ -13,12 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_engine.results.quality import Confusion
 from drift_engine.results.schema import ConceptDrift, Performance, Severity
 from drift_engine.settings import DriftSettings
 from drift_engine.table import Floats, NumberColumn, Table, TextColumn
 from gateway.registry import Metric, ModelCard
 from gateway.registry.columns import LABEL, PREDICTION, class_text, probability_columns
-from gateway.registry.performance import accuracy_drop, classification_metrics, regression_metrics
+from gateway.registry.performance import (
+    accuracy_drop,
+    classification_metrics,
+    confusion_counts,
+    regression_metrics,
+)
 
 #: A drop is a warning only if there is less than this chance of seeing it without one.
 WARNING_P = 0.01
@@ -44,23 +50,38 @@ def judge_quality(card: ModelCard, reference: Table, live: Table, settings: Drif
     labelled, not_finite = labelled_rows(live), _not_finite(live)
     newest = labelled[-settings.performance_rows :]
     ratio = len(labelled) / live.rows if live.rows else None
-    if len(newest) < settings.labelled_rows_min:
-        reason = f"{len(newest)} labelled rows of {settings.labelled_rows_min} needed"
-        performance = Performance("insufficient_data", reason, len(newest), ratio, (), card.baseline)
-        return Quality(performance, _no_verdict(settings, reason), newest, not_finite)
     rows = live.take(newest)
-    # Numbers near the limits of a float overflow when squared or summed; such a figure is then left out.
-    with np.errstate(all="ignore"):
-        metrics = tuple(metric for metric in _measure(card, rows, settings.seed) if _is_finite(metric))
-        concept_drift = _concept_drift(card, reference, rows, settings)
-    performance = Performance("ok", None, len(newest), ratio, metrics, card.baseline)
+    performance = _performance(card, rows, ratio, settings)
+    if performance.outcome == "ok":
+        # Numbers near the limits of a float overflow when squared or summed.
+        with np.errstate(all="ignore"):
+            concept_drift = _concept_drift(card, reference, rows, settings)
+    else:
+        concept_drift = _no_verdict(settings, str(performance.reason))
     return Quality(performance, concept_drift, newest, not_finite)
+
+
+def performance_of(card: ModelCard, table: Table, settings: DriftSettings) -> Performance:
+    """Quality on all labelled rows of `table`, however many: of a window, or of a day."""
+    labelled = labelled_rows(table)
+    ratio = len(labelled) / table.rows if table.rows else None
+    return _performance(card, table.take(labelled), ratio, settings)
+
+
+def measured(card: ModelCard, rows: Table) -> tuple[Metric, ...]:
+    """The figures of labelled rows, as far as they are finite: numbers near the limits of a float overflow."""
+    with np.errstate(all="ignore"):
+        return tuple(metric for metric in _measure(card, rows) if _is_finite(metric))
 
 
 def no_quality(card: ModelCard, settings: DriftSettings, reason: str) -> Quality:
     """Quality of a run that could not look."""
-    performance = Performance("failed", reason, 0, None, (), card.baseline)
-    return Quality(performance, _no_verdict(settings, reason), np.empty(0, dtype=np.int64))
+    return Quality(no_performance(card, reason), _no_verdict(settings, reason), np.empty(0, dtype=np.int64))
+
+
+def no_performance(card: ModelCard, reason: str) -> Performance:
+    """Performance of a run that could not look."""
+    return Performance("failed", reason, 0, None, (), card.baseline)
 
 
 def labelled_rows(table: Table) -> NDArray[np.int64]:
@@ -81,14 +102,30 @@ def _not_finite(table: Table) -> int:
     return int(np.count_nonzero(np.isfinite(label.values) & ~np.isfinite(answer.values)))
 
 
-def _measure(card: ModelCard, rows: Table, seed: int) -> tuple[Metric, ...]:
+def _performance(card: ModelCard, rows: Table, ratio: float | None, settings: DriftSettings) -> Performance:
+    """Of labelled rows, if they are enough. `ratio`: part of the rows looked at that have a label."""
+    if rows.rows < settings.labelled_rows_min:
+        reason = f"{rows.rows} labelled rows of {settings.labelled_rows_min} needed"
+        return Performance("insufficient_data", reason, rows.rows, ratio, (), card.baseline)
+    return Performance("ok", None, rows.rows, ratio, measured(card, rows), card.baseline, _confusion(card, rows))
+
+
+def _measure(card: ModelCard, rows: Table) -> tuple[Metric, ...]:
     if card.task == "regression":
-        return regression_metrics(_numbers(rows, LABEL), _numbers(rows, PREDICTION), seed)
+        return regression_metrics(_numbers(rows, LABEL), _numbers(rows, PREDICTION))
     names = probability_columns(card)
     probabilities = np.column_stack([_numbers(rows, name) for name in names]) if names else None
     positive = None if card.positive_class is None else class_text(card.positive_class)
     classes = [class_text(label) for label in card.classes]
-    return classification_metrics(_texts(rows, LABEL), _texts(rows, PREDICTION), probabilities, classes, positive, seed)
+    return classification_metrics(_texts(rows, LABEL), _texts(rows, PREDICTION), probabilities, classes, positive)
+
+
+def _confusion(card: ModelCard, rows: Table) -> Confusion | None:
+    if card.task == "regression":
+        return None
+    classes = [class_text(label) for label in card.classes]
+    names, counts = confusion_counts(_texts(rows, LABEL), _texts(rows, PREDICTION), classes)
+    return Confusion(names, tuple(tuple(row) for row in counts.tolist()))
 
 
 def _is_finite(metric: Metric) -> bool:

@@ -111,7 +111,10 @@ def reproduce(paths: Paths, run_id: str) -> Reproduction:
     reference_inputs = recorded.reference.inputs if recorded.reference else ()
     check_inputs(engine, card, recorded, (*recorded.inputs, *reference_inputs))
     source = RecordedLogs(paths, recorded.inputs, reference_inputs)
-    repeated = msgspec.json.decode(encode_result(engine.repeat(card, recorded.window, source)))
+    trend = recorded.concept_drift.trend
+    if trend is not None:
+        notes.append("the trend over days is taken as recorded: days are scored again, and not kept as they were")
+    repeated = msgspec.json.decode(encode_result(engine.repeat(card, recorded.window, source, trend)))
     _drop_passing(raw, repeated, notes)
     notes += [
         f"{name} was not recorded by the version that made the run" for name in sorted(repeated.keys() - raw.keys())

@@ -20,6 +20,8 @@ from drift_engine.quality import labelled_rows
 from drift_engine.reference import Reference
 from drift_engine.references import choose_reference
 from drift_engine.report import Samples, report_page
+from drift_engine.results.days import DayStore
+from drift_engine.results.quality import Trend
 from drift_engine.results.schema import ReferenceUsed, Result, Window
 from drift_engine.results.store import ResultStore
 from drift_engine.scales import LONGER
@@ -27,6 +29,7 @@ from drift_engine.settings import DriftSettings
 from drift_engine.sources import Logs, Source
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
+from drift_engine.trend import qualities, trend_metric, trend_of
 from drift_engine.window import DAY_SECONDS
 from gateway.clock import parse_utc, utc_text
 from gateway.registry import ModelCard, Registry
@@ -107,7 +110,7 @@ class Engine:
         progress = progress or Silent()
         started, began = self.clock(), time.monotonic()
         try:
-            looked = self._look(card, window, Logs(self.paths), progress)
+            looked = self._look(card, window, Logs(self.paths), progress, self.trend(card, window))
         except DriftError as error:
             looked = _Looked(no_analysis(card, window, self.settings, str(error)))
         except Exception as error:  # noqa: BLE001 - the edge of a run: the result says that it failed
@@ -133,11 +136,23 @@ class Engine:
             _LOG.warning("settings: [drift.models.%s.columns.%s]: the model has no such column", card.name, name)
         return dataclasses.replace(self, settings=self.settings.for_model(card.name))
 
-    def repeat(self, card: ModelCard, window: Window, source: Source) -> Result:
-        """The result of a run over `source`, without a page; nothing is written. Raises DriftError."""
-        return self._result(card, window, self._look(card, window, source, Silent()), self.clock())
+    def repeat(self, card: ModelCard, window: Window, source: Source, trend: Trend | None = None) -> Result:
+        """The result of a run over `source` with that trend, without a page; nothing is written. Raises DriftError."""
+        return self._result(card, window, self._look(card, window, source, Silent(), trend), self.clock())
 
-    def _look(self, card: ModelCard, window: Window, source: Source, progress: Progress) -> _Looked:
+    def trend(self, card: ModelCard, window: Window) -> Trend | None:
+        """The trend of quality over the kept days up to the window's end."""
+        last = DayStore(self.paths.reports).newest(card.name, card.version, window.end, self.settings.history_days)
+        return trend_of(
+            trend_metric(card),
+            qualities(last),
+            rows_min=self.settings.labelled_rows_min,
+            floor_percent=self.settings.trend_floor_percent,
+        )
+
+    def _look(
+        self, card: ModelCard, window: Window, source: Source, progress: Progress, trend: Trend | None
+    ) -> _Looked:
         progress.stage("reading the log")
         chosen = choose_reference(self.registry, card, window, self.settings, source)
         reference = chosen.reference
@@ -150,7 +165,7 @@ class Engine:
             progress=progress.files,
         )
         progress.stage("statistics")
-        findings = analyse(card, window, self.settings, reference, live)
+        findings = analyse(card, window, self.settings, reference, live, trend)
         samples = _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
         return _Looked(findings, samples, chosen.used)
 

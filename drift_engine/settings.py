@@ -38,6 +38,7 @@ MODEL_KEYS = (
     "performance_rows",
     "performance_days",
     "accuracy_drop_percent",
+    "trend_floor_percent",
 )
 #: At most this part of a column's budget for each check beside the shape's, so that the shape always has some.
 _SHARE_MAX = 0.24
@@ -169,6 +170,13 @@ class DriftSettings:
     )
     accuracy_drop_percent: float = setting(
         5.0, "drop of quality, in percent of the baseline, that is tolerated", minimum=0, maximum=100
+    )
+    history_days: int = setting(90, "days that the history holds, today among them", minimum=15, maximum=3660)
+    trend_floor_percent: float = setting(
+        1.0,
+        "fall of the 7-day quality, in percent of that of the 7 days before, that counts as none, however sure it is",
+        minimum=0,
+        maximum=100,
     )
     plot_sample_rows: int = setting(5000, "rows that the report's plots are drawn from, at most", minimum=100)
     plot_columns_max: int = setting(

@@ -42,6 +42,10 @@ class ImportRefused(Exception):
     """Nothing was recorded, or not all; the text says what and why."""
 
 
+class ImportBusy(ImportRefused):
+    """Another import of this model's labels is under way."""
+
+
 class InvalidLines(ImportRefused):
     """Lines of the file are wrong; `file` knows which."""
 
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.file, card, paths, settings, skip_invalid=options.skip_invalid, progress=_Terminal()
         )
     except InvalidLines as error:
-        _print_faults(options.file, error.file)
+        print_faults(options.file, error.file)
         print(f"refused: {error}", file=sys.stderr)
         return REFUSED
     except (ImportRefused, UnreadableFile, RegistryError) as error:
@@ -83,10 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; run it again to finish: labels that are recorded are skipped", file=sys.stderr)
         return STOPPED
-    print(
-        f"{card.name}: {done.recorded:,} labels recorded; skipped: {done.known:,} that the log has already, "
-        f"{done.repeated:,} repeated in the file, {done.skipped:,} invalid lines"
-    )
+    print(summary(card.name, done))
     return DONE
 
 
@@ -105,7 +106,8 @@ def import_labels(
     Raises:
         UnreadableFile: it is no table of labels.
         InvalidLines: lines are wrong, and `skip_invalid` is not set.
-        ImportRefused: another import is under way, or not all labels could be recorded.
+        ImportBusy: another import is under way.
+        ImportRefused: not all labels could be recorded.
     """
     label_input = LabelInput(card, instances_max=settings.instances_max, text_length_max=settings.text_length_max)
     found = read_labels(file, card, label_input, lambda count: progress("lines checked", count))
@@ -192,7 +194,7 @@ def _alone(lock: Path) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise ImportRefused("another import of this model's labels is under way") from None
+        raise ImportBusy("another import of this model's labels is under way") from None
     finally:
         os.close(fd)
 
@@ -210,7 +212,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _print_faults(path: Path, file: LabelFile) -> None:
+def summary(name: str, done: Imported) -> str:
+    """What an import did, in one line."""
+    return (
+        f"{name}: {done.recorded:,} labels recorded; skipped: {done.known:,} that the log has already, "
+        f"{done.repeated:,} repeated in the file, {done.skipped:,} invalid lines"
+    )
+
+
+def print_faults(path: Path, file: LabelFile) -> None:
+    """The faults of a file, each with its line, on standard error."""
     for fault in file.faults:
         column = f"{fault.column}: " if fault.column else ""
         print(f"{path}:{fault.line}: {column}{fault.detail}", file=sys.stderr)

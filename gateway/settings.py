@@ -24,11 +24,12 @@ SETTINGS_FILE = "sentinel.toml"
 SETTINGS_VARIABLE = "SENTINEL_SETTINGS"
 _PREFIX = "SENTINEL_"
 #: Sections that exist. A section that no process knows is a typing error, and is reported by each of them.
-SECTIONS = ("paths", "gateway", "log", "drift", "scheduler", "exporter")
+SECTIONS = ("paths", "gateway", "log", "labels", "drift", "scheduler", "exporter")
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+D = TypeVar("D")
 
 
 class InvalidSettings(ValueError):
@@ -47,13 +48,15 @@ def setting(
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
     parse: Callable[[Any], Any] | None = None,
+    file_only: bool = False,
 ) -> Any:
     """One key of a section: its default, what it is for, and the values it accepts (bounds inclusive).
 
     `parse` reads what is no single value, such as a table of tables; it raises ValueError with every fault.
+    `file_only`: the environment may not set it, since it names a program to run.
     """
     metadata = {"about": about, "minimum": minimum, "maximum": maximum, "choices": choices, "parse": parse}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata | {"file_only": file_only})
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,17 @@ def load(
     environ: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> tuple[A, B, C]: ...
+@overload
+def load(
+    first: type[A],
+    second: type[B],
+    third: type[C],
+    fourth: type[D],
+    /,
+    *,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> tuple[A, B, C, D]: ...
 def load(*sections: Any, environ: Mapping[str, str] | None = None, file: Path | None = None) -> tuple[Any, ...]:
     """Read the given section classes from `file` and the environment.
 
@@ -224,6 +238,9 @@ def _read_section(
     found: dict[str, Any] = {}
     for key, spec in fields.items():
         variable = _variable(name, key)
+        if variable in environ and spec.metadata["file_only"]:
+            faults.append(f"{variable}: only the settings file may set this: [{name}] {key}")
+            continue
         if variable in environ:
             raw, origin = environ[variable], variable
         elif key in table:

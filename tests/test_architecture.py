@@ -17,6 +17,7 @@ CONTRACTS = (
     "gateway.clock",
     "gateway.files",
     "gateway.heartbeat",
+    "gateway.label_settings",
     "gateway.log",
     "gateway.metrics_folder",
     "gateway.registry",

@@ -9,12 +9,21 @@ import pytest
 
 from drift_engine.settings import DriftSettings
 from exporter.settings import ExporterSettings
+from gateway.label_settings import LabelSettings
 from gateway.log.settings import LogSettings
 from gateway.settings import SECTIONS, GatewaySettings, Paths
 from scheduler import SchedulerSettings
 from tests.running import ROOT
 
-SETTINGS: tuple[Any, ...] = (Paths, GatewaySettings, LogSettings, DriftSettings, SchedulerSettings, ExporterSettings)
+SETTINGS: tuple[Any, ...] = (
+    Paths,
+    GatewaySettings,
+    LogSettings,
+    LabelSettings,
+    DriftSettings,
+    SchedulerSettings,
+    ExporterSettings,
+)
 
 
 def table_row(section: Any, field: dataclasses.Field[Any]) -> str:

@@ -92,9 +92,10 @@ def look_back(
         sieve.sift()
         figures[0], since = figures[0].with_files_of(later), bound
         looked += sieve.seen
-        steps.append(step)
-        known.add_predictions(step.keys(), step.times())
-        matched = known.matched()
+        if step.rows:
+            steps.append(step)
+            known.add_predictions(step.keys(), step.times())
+            matched = known.matched()
     return Reached(since, looked, _labelled(steps, matched, columns), matched, (figures[0], figures[1]))
 
 

@@ -51,8 +51,8 @@ def _rows(
     change: NDArray[np.float64],
     rows: NDArray[np.int64],
 ) -> Iterator[list[Value]]:
-    assert live.keys is not None  # `read_log` asks for them
-    keys, labels = live.keys.to_pylist(), labels_of(live.table).tolist()
+    assert live.attached is not None  # `read_log` asks for it
+    keys, labels = live.attached.keys.to_pylist(), labels_of(live.table).tolist()
     columns = [column.inputs().tolist() for column in registry_columns(card.features, live.table)]
     for place, row in enumerate(rows.tolist()):
         key = keys[place]

@@ -6,15 +6,18 @@ reports/<name>/<version>/days/2026-11-20.review.json    Review: the day's rows o
 ```
 Labels come late, so a day is scored again when labels of its predictions have come: its record is replaced, by one
 with a higher `revision` that keeps what earlier ones said. Each file is replaced atomically, the review first: a
-record never names a review that is not there. Both can be made again from the logs, as long as those are kept.
+record never names a review that is not there. Both can be made again from the logs, as long as those are kept. A
+review holds rows of the log, and goes when they do, or when the day is older than the history.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +25,14 @@ import msgspec
 
 from drift_engine.results.quality import Estimate, LabelCounts
 from drift_engine.results.schema import InputFile, Performance
-from gateway.files import make_dirs, write_atomically
+from gateway.files import fsync_dir, make_dirs, write_atomically
 from gateway.registry.card import check_name, check_version
 
 FORMAT_VERSION = 1
 #: Rows of least confidence that are kept of a day.
 REVIEW_ROWS_MAX = 1000
+#: Earlier revisions that a record lists: the first, and the newest of the others.
+EARLIER_KEPT_MAX = 100
 #: Confidence is counted in so many equal bins from 0 to 1.
 CONFIDENCE_BINS = 100
 #: Each bucket of latency ends so many times later than the one before: quantiles are right to 1 %.
@@ -37,10 +42,15 @@ LATENCY_FIRST_MS = 0.01
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 #: What reading any bytes as JSON may raise.
 _UNREADABLE = (OSError, ValueError, RecursionError)
+_LOG = logging.getLogger(__name__)
 
 
 class DayError(Exception):
     """A record cannot be read: damaged, or of a newer format."""
+
+
+class NewerDay(DayError):
+    """A newer program wrote the record."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,8 @@ class DayRecord:
 
     Attributes:
         day: UTC date, e.g. "2026-11-20"; `complete`: the day was over when this was made.
-        revision: 1 at first, and one more each time that the day was scored again. `earlier`: what those before said,
-            oldest first.
+        revision: 1 at first, and one more each time that scoring the day again said something else. `earlier`: what
+            those before said, oldest first, at most `EARLIER_KEPT_MAX`.
         scored_at: RFC 3339 in UTC.
         predictions: intact rows of the day.
         classes: rows by predicted class; empty for regression, which has `answers` instead.
@@ -170,6 +180,25 @@ class DayStore:
         """One record; None where there is none. Raises DayError."""
         return _read(self.folder(name, version) / f"{_checked(day)}.json", DayRecord)
 
+    def newest(self, name: str, version: str, end: str, days_max: int) -> list[DayRecord]:
+        """The records of the `days_max` days to the one that `end` (RFC 3339 in UTC) lies in, oldest first.
+
+        One that cannot be read is left out, and the log says so: whoever asks wants to know of the others.
+        """
+        first = (date.fromisoformat(end[:10]) - timedelta(days=days_max - 1)).isoformat()
+        found = []
+        for day in self.days(name, version):
+            if day < first or f"{day}T00:00:00.000000Z" >= end:
+                continue
+            try:
+                record = self.read(name, version, day)
+            except DayError as error:
+                _LOG.warning("left out of the history: %s", error)
+                continue
+            if record is not None:
+                found.append(record)
+        return found
+
     def review(self, name: str, version: str, day: str) -> Review | None:
         """The rows of one day to look at; None where there are none. Raises DayError."""
         return _read(self.folder(name, version) / f"{_checked(day)}.review.json", Review)
@@ -181,6 +210,18 @@ class DayStore:
         if review is not None:
             write_atomically(folder / f"{_checked(record.day)}.review.json", msgspec.json.encode(review))
         write_atomically(folder / f"{_checked(record.day)}.json", msgspec.json.encode(record))
+
+    def reviews(self, name: str, version: str) -> list[str]:
+        """The days that have rows to look at, oldest first."""
+        end = ".review.json"
+        names = (path.name for path in self.folder(name, version).glob(f"*{end}"))
+        return sorted(name[: -len(end)] for name in names if _DAY.fullmatch(name[: -len(end)]))
+
+    def drop_review(self, name: str, version: str, day: str) -> None:
+        """Delete a day's rows, not its record. Raises OSError."""
+        folder = self.folder(name, version)
+        (folder / f"{_checked(day)}.review.json").unlink(missing_ok=True)
+        fsync_dir(folder)
 
 
 def latency_bucket_end_ms(bucket: int) -> float:
@@ -218,5 +259,5 @@ def _read(path: Path, kind: type[Kept]) -> Kept | None:
     except _UNREADABLE as error:
         raise DayError(f"{path}: {error}") from None
     if found.format_version > FORMAT_VERSION:
-        raise DayError(f"{path}: format version {found.format_version} is newer than this program's {FORMAT_VERSION}")
+        raise NewerDay(f"{path}: format version {found.format_version} is newer than this program's {FORMAT_VERSION}")
     return found

@@ -114,11 +114,12 @@ class Trend:
 
     Attributes:
         metric: "accuracy", or "mae" for regression (whose rise is a decline).
-        value_7d: over the 7 days to the last day with labels, by the predictions' days; with its 95 % interval.
+        value_7d: over the 7 days to the last day whose labels have come as far as is usual, by the predictions' days;
+            with its 95 % interval.
         value_previous_7d: over the 7 days before those.
         change: value_7d minus value_previous_7d; `p_value` two-sided, for "no change".
-        declining_days: the newest days with labels of which each was worse than the one before, so many in a row.
-        declining: for 3 days or more, and beyond chance from the first to the last of them; None: not enough data.
+        declining_days: on so many of the newest days in a row the 7-day figure was worse than the day before.
+        declining: on 3 days or more, and worse than the 7 days before beyond chance; None: not enough data.
         sentence: all that in words.
     """
 

@@ -364,7 +364,8 @@ class Result:
     """One run. Equal inputs and settings give equal content, apart from `run_id`, `times` and `duration_seconds`.
 
     `performance` is measured on the newest labelled rows, however old; `window_performance` on those of the window
-    itself. `supersedes`: the run of the same window that this one scored again, when more labels had come.
+    itself. `diagnosis`: what kind of drift it is and what that means, for the person on call; "" where nobody looked.
+    `supersedes`: the run of the same window that this one scored again, when more labels had come.
     """
 
     run_id: str
@@ -396,5 +397,6 @@ class Result:
     labels: LabelCounts | None = None
     window_performance: Performance | None = None
     estimated: Estimate | None = None
+    diagnosis: str = ""
     format: str = FORMAT
     format_version: int = FORMAT_VERSION

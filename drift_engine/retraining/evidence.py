@@ -22,13 +22,13 @@ _BINS = 10
 _DAY_MICROSECONDS = 24 * 3600 * 1_000_000
 
 
-def metrics_of(card: ModelCard, truth: NDArray[Any], answers: Answers, seed: int) -> tuple[Metric, ...]:
+def metrics_of(card: ModelCard, truth: NDArray[Any], answers: Answers) -> tuple[Metric, ...]:
     """One model's quality on the judged rows, measured as its baseline is."""
     if card.task == "regression":
-        return regression_metrics(truth, answers.predictions, seed)
+        return regression_metrics(truth, answers.predictions)
     positive = None if card.positive_class is None else class_text(card.positive_class)
     classes = [class_text(label) for label in card.classes]
-    return classification_metrics(truth, answers.predictions, answers.probabilities, classes, positive, seed)
+    return classification_metrics(truth, answers.predictions, answers.probabilities, classes, positive)
 
 
 def class_figures(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from drift_engine.live_log import LiveRows, Progress
+from drift_engine.live_log import Attached, LiveRows, Progress
 from drift_engine.logged import EVER, labels_known, labels_usable, read_span, start_of_newest, take_rows
 from drift_engine.results.schema import InputFile
 from drift_engine.table import stacked
@@ -71,13 +71,15 @@ def _joined(parts: Sequence[LiveRows]) -> LiveRows:
     """The rows of all parts, oldest part first; the rest is the newest part's."""
     if len(parts) == 1:
         return parts[0]
-    keys = [part.keys for part in parts if part.keys is not None]
-    received = [part.received for part in parts if part.received is not None]
+    attached = [part.attached for part in parts if part.attached is not None]
     return replace(
         parts[-1],
         table=stacked([part.table for part in parts]),
         times=np.concatenate([part.times for part in parts]),
         in_window=np.concatenate([part.in_window for part in parts]),
-        keys=pa.concat_tables(keys),
-        received=np.concatenate(received),
+        attached=Attached(
+            pa.concat_tables([part.keys for part in attached]),
+            np.concatenate([part.latency_ms for part in attached]),
+            np.concatenate([part.received for part in attached]),
+        ),
     )

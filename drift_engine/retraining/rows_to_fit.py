@@ -130,5 +130,5 @@ def used_of(card: ModelCard, source: Source) -> RowsUsed:
 
 
 def _received(live: LiveRows) -> NDArray[np.int64]:
-    assert live.received is not None  # `read_log` asks for the keys
-    return live.received
+    assert live.attached is not None  # `read_span` asks for it
+    return live.attached.received

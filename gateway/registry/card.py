@@ -70,7 +70,8 @@ class Metric:
     """A performance figure with its confidence interval.
 
     `average` is how classes were combined ("weighted", "positive", "macro"; None where it does not apply),
-    `method` names the interval ("wilson", "delong", "bootstrap"). The bounds are None where none is known.
+    `method` names the interval: "wilson", "wilson-delta", "delong", "hall"; of estimates "bootstrap" and "log-normal".
+    The bounds are None where none is known.
     """
 
     name: str

@@ -121,18 +121,17 @@ def _refuse_unseen_that_fails(
             ) from error
 
 
-def baseline_of(evaluation: Evaluation, positive: ClassLabel | None, seed: int) -> tuple[Metric, ...]:
+def baseline_of(evaluation: Evaluation, positive: ClassLabel | None) -> tuple[Metric, ...]:
     """The model's quality on the rows with a known target."""
     truth, answers, known = evaluation.truth, evaluation.answers, evaluation.truth.known
     if evaluation.task == "regression":
-        return regression_metrics(truth.labels[known], answers.predictions[known], seed)
+        return regression_metrics(truth.labels[known], answers.predictions[known])
     return classification_metrics(
         truth.labels[known],
         answers.predictions[known],
         None if answers.probabilities is None else answers.probabilities[known],
         [class_text(label) for label in evaluation.classes],
         None if positive is None else class_text(positive),
-        seed,
     )
 
 

@@ -6,6 +6,7 @@ metric reads "not enough data", while a zero would read "bad" and a one "perfect
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -13,16 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
 
 from gateway.registry.card import Metric
-from gateway.registry.intervals import BOOTSTRAP_REPLICATES, CONFIDENCE, Ratio, Z, bootstrap_means, wilson
+from gateway.registry.intervals import Ratio, Z, mean_interval, ratio_interval, wilson, wilson_delta
 from gateway.registry.ranking import binary_auc, weighted_auc
 
 #: With fewer true positives in the window, precision, recall and F1 of the positive class say nothing.
 POSITIVES_MIN = 10
-#: Under this many rows a bootstrap interval is too narrow to be shown.
-BOOTSTRAP_ROWS_MIN = 10
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
@@ -48,7 +46,6 @@ def classification_metrics(
     probabilities: Floats | None,
     classes: Sequence[str],
     positive: str | None,
-    seed: int,
 ) -> tuple[Metric, ...]:
     """Quality of classified rows, all of them labelled.
 
@@ -58,7 +55,6 @@ def classification_metrics(
         probabilities: shape (rows, classes), or None.
         classes: the model's classes as text, in the order of the probabilities' columns.
         positive: the positive class of a binary task; None leaves out what speaks of it.
-        seed: of the bootstrap; the same rows and seed give the same bounds.
 
     Returns:
         accuracy; precision, recall, f1_score with average "positive" (binary, from `POSITIVES_MIN` positives) and
@@ -68,39 +64,52 @@ def classification_metrics(
     """
     if len(labels) == 0:
         return ()
-    codes, known = _codes(labels, predictions, classes)
-    confusion = _confusion(codes[0], codes[1], known)
-    rng = np.random.default_rng(seed)
+    codes, names = _codes(labels, predictions, classes)
+    confusion = _confusion(codes[0], codes[1], len(names))
     metrics = [_wilson_metric("accuracy", int(np.trace(confusion)), len(labels))]
     if positive is not None and len(classes) == 2:
         metrics += _positive_metrics(confusion, list(classes).index(positive))
-    metrics += _weighted_metrics(confusion, rng)
+    metrics += _weighted_metrics(confusion)
     if probabilities is not None:
-        metrics += _probability_metrics(codes[0], np.asarray(probabilities, dtype=np.float64), classes, positive, rng)
+        metrics += _probability_metrics(codes[0], np.asarray(probabilities, dtype=np.float64), classes, positive)
     return tuple(metrics)
 
 
-def regression_metrics(labels: Floats, predictions: Floats, seed: int) -> tuple[Metric, ...]:
+def confusion_counts(
+    labels: NDArray[Any], predictions: NDArray[Any], classes: Sequence[str]
+) -> tuple[tuple[str, ...], Counts]:
+    """Rows by true and by predicted class, shape (true classes, predicted classes), and what the classes are.
+
+    Arguments as `classification_metrics` has them. Texts that are none of `classes` stand behind those, sorted, labels
+    before predictions.
+    """
+    codes, names = _codes(labels, predictions, classes)
+    return names, _confusion(codes[0], codes[1], len(names))
+
+
+def regression_metrics(labels: Floats, predictions: Floats) -> tuple[Metric, ...]:
     """Quality of predicted numbers: mae, rmse, r2 and bias (mean of prediction minus label).
 
     Args:
         labels: shape (rows,), true values, finite.
         predictions: shape (rows,), finite.
-        seed: of the bootstrap.
 
     Returns:
-        r2 is left out when all labels are equal; bounds are None under `BOOTSTRAP_ROWS_MIN` rows. Empty without rows.
+        r2 is left out when all labels are equal; bounds are None under `intervals.MEAN_ROWS_MIN` rows. Empty without
+        rows.
     """
     labels, predictions = np.asarray(labels, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
     if len(labels) == 0:
         return ()
     # Centred labels: a sum of squares minus a squared sum loses all digits when the mean is large.
-    centred, errors = labels - labels.mean(), predictions - labels
-    terms = np.column_stack([np.abs(errors), errors**2, errors, centred, centred**2])
-    names = ["mae", "rmse", "bias"] + (["r2"] if np.ptp(labels) > 0 else [])
-    values = _regression_values(terms.mean(axis=0)[np.newaxis])
-    replicates = _regression_values(bootstrap_means(terms, np.random.default_rng(seed)))
-    return tuple(_bootstrap_metric(name, float(values[name][0]), replicates[name], len(labels)) for name in names)
+    errors, spreads = predictions - labels, (labels - labels.mean()) ** 2
+    squares = errors**2
+    low, high = mean_interval(squares)
+    rmse = Metric("rmse", math.sqrt(squares.mean()), _root(low), _root(high), None, _method(low, "hall"))
+    metrics = [_mean_metric("mae", np.abs(errors), least=0.0), rmse, _mean_metric("bias", errors)]
+    if np.ptp(labels) > 0:
+        metrics.append(_r2_metric(squares, spreads))
+    return tuple(metrics)
 
 
 def accuracy_drop(baseline: Metric, correct: int, rows: int, allowed_percent: float = 5.0) -> AccuracyDrop | None:
@@ -139,8 +148,8 @@ def accuracy_drop(baseline: Metric, correct: int, rows: int, allowed_percent: fl
 
 def _codes(
     labels: NDArray[Any], predictions: NDArray[Any], classes: Sequence[str]
-) -> tuple[tuple[Counts, Counts], int]:
-    """Labels and predictions as indices into `classes` followed by every other text seen, and how many there are."""
+) -> tuple[tuple[Counts, Counts], tuple[str, ...]]:
+    """Labels and predictions as indices into `classes` followed by every other text seen, and those names."""
     texts = [str(text) for text in classes]
     index = {text: code for code, text in enumerate(texts)}
 
@@ -150,7 +159,7 @@ def _codes(
         return numbers[inverse]
 
     codes = encode(labels), encode(predictions)
-    return codes, len(index)
+    return codes, tuple(index)
 
 
 def _confusion(labels: Counts, predictions: Counts, size: int) -> Counts:
@@ -172,56 +181,84 @@ def _positive_metrics(confusion: Counts, positive: int) -> list[Metric]:
     return metrics
 
 
-def _weighted_metrics(confusion: Counts, rng: np.random.Generator) -> list[Metric]:
+def _weighted_metrics(confusion: Counts) -> list[Metric]:
     """Precision, recall and F1 averaged over the classes by their true rows.
 
-    Weighted recall is accuracy by another name, so it keeps Wilson's interval; the others resample the table.
+    Weighted recall is accuracy by another name, so it keeps Wilson's interval; the others have that of a share which
+    scatters as they do (`intervals.wilson_delta`).
     """
-    rows = int(confusion.sum())
-    values = _weighted_values(confusion[np.newaxis].astype(np.float64))
-    hits = int(np.trace(confusion))
-    recall = _wilson_metric("recall", hits, rows, "weighted")
-    if hits == rows:
-        # Nothing to resample: every replicate is perfect too. To first order all three fall alike with an error.
-        return [Metric(name, 1.0, recall.lower, recall.upper, "weighted", "wilson") for name in values]
-    replicates = _weighted_values(_resampled_tables(confusion, rng))
-    return [
-        _bootstrap_metric("precision", float(values["precision"][0]), replicates["precision"], rows, "weighted"),
-        recall,
-        _bootstrap_metric("f1_score", float(values["f1_score"][0]), replicates["f1_score"], rows, "weighted"),
-    ]
+    rows, hits = int(confusion.sum()), int(np.trace(confusion))
+    values = weighted_values(confusion[np.newaxis].astype(np.float64))
+    influences = _weighted_influences(confusion / rows)
+    metrics = []
+    for name in ("precision", "recall", "f1_score"):
+        if name == "recall":
+            metrics.append(_wilson_metric(name, hits, rows, "weighted"))
+            continue
+        value = float(values[name][0])
+        variance = float((confusion / rows * influences[name] ** 2).sum()) / rows
+        lower, upper = wilson_delta(value, variance, rows)
+        metrics.append(Metric(name, value, lower, upper, "weighted", "wilson-delta"))
+    return metrics
 
 
-def _weighted_values(tables: Floats) -> dict[str, Floats]:
-    """Weighted precision, recall and F1 of tables of shape (replicates, k, k); 0 where a class has no rows."""
+def weighted_values(tables: Floats) -> dict[str, Floats]:
+    """Weighted precision, recall and F1 of tables of shape (tables, k, k), true by predicted; 0 where a class has no
+    rows. Counts need not be whole."""
     hits = np.diagonal(tables, axis1=1, axis2=2)
     actual, predicted = tables.sum(axis=2), tables.sum(axis=1)
     weights = actual / actual.sum(axis=1, keepdims=True)
-
-    def share(part: Floats, whole: Floats) -> Floats:
-        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
     by_class = {
-        "precision": share(hits, predicted),
-        "recall": share(hits, actual),
-        "f1_score": share(2 * hits, actual + predicted),
+        "precision": _share(hits, predicted),
+        "recall": _share(hits, actual),
+        "f1_score": _share(2 * hits, actual + predicted),
     }
     return {name: np.asarray((weights * values).sum(axis=1)) for name, values in by_class.items()}
 
 
-def _resampled_tables(confusion: Counts, rng: np.random.Generator) -> Floats:
-    """Draw `BOOTSTRAP_REPLICATES` tables of as many rows, from the filled cells alone; shape (replicates, k, k)."""
-    rows, filled = int(confusion.sum()), confusion > 0
-    used = np.flatnonzero(filled.any(axis=0) | filled.any(axis=1))
-    table = confusion[np.ix_(used, used)]
-    cells = np.flatnonzero(table)
-    tables = np.zeros((BOOTSTRAP_REPLICATES, table.size))
-    tables[:, cells] = rng.multinomial(rows, table.ravel()[cells] / rows, size=BOOTSTRAP_REPLICATES)
-    return tables.reshape(BOOTSTRAP_REPLICATES, *table.shape)
+def _weighted_influences(shares: Floats) -> dict[str, Floats]:
+    """By how much one row of each cell pulls on weighted precision and F1, shape (k, k), true by predicted class.
+
+    Args:
+        shares: shape (k, k), sums to 1.
+
+    With the true share a, the predicted share p and the hits h of a class, its part of precision is a h / p, and of F1
+    2 a h / (a + p); a row of cell (i, j) pulls by the derivatives by a of i, by p of j and, where i = j, by h.
+    """
+    hits, actual, predicted = np.diagonal(shares), shares.sum(axis=1), shares.sum(axis=0)
+    both = actual + predicted
+    f1 = _share(2 * hits, both)
+    pulls = {
+        "precision": (
+            _share(hits, predicted),
+            -_share(actual * _share(hits, predicted), predicted),
+            _share(actual, predicted),
+        ),
+        "f1_score": (f1 - _share(actual * f1, both), -_share(actual * f1, both), _share(2 * actual, both)),
+    }
+    found = {}
+    for name, (by_actual, by_predicted, by_hits) in pulls.items():
+        pull = by_actual[:, np.newaxis] + by_predicted[np.newaxis] + np.diag(by_hits)
+        found[name] = pull - float((shares * pull).sum())
+    return found
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.zeros_like(part, dtype=np.float64), where=whole > 0)
+
+
+def row_losses(probabilities: Floats) -> tuple[Floats, Floats]:
+    """Log loss and squared error of each row if its class were that of each column; both shape (rows, classes).
+
+    Two classes share one squared error, which is counted once (scikit-learn's convention): range 0 to 1, else 0 to 2.
+    """
+    tiny = np.finfo(np.float64).eps
+    squares = np.maximum((probabilities**2).sum(axis=1, keepdims=True) - 2 * probabilities + 1, 0.0)
+    return -np.log(np.clip(probabilities, tiny, 1 - tiny)), squares / (2 if probabilities.shape[1] == 2 else 1)
 
 
 def _probability_metrics(
-    labels: Counts, probabilities: Floats, classes: Sequence[str], positive: str | None, rng: np.random.Generator
+    labels: Counts, probabilities: Floats, classes: Sequence[str], positive: str | None
 ) -> list[Metric]:
     """ROC AUC, log loss and Brier score of the rows whose label is one of the model's classes."""
     answerable = labels < len(classes)
@@ -233,40 +270,41 @@ def _probability_metrics(
         auc = binary_auc(labels == second, probabilities[:, second])
     else:
         auc = weighted_auc(labels, probabilities)
-    truth = np.zeros_like(probabilities)
-    truth[np.arange(len(labels)), labels] = 1.0
-    tiny = np.finfo(np.float64).eps
-    losses = -xlogy(truth, np.clip(probabilities, tiny, 1 - tiny)).sum(axis=1)
-    # Two classes share one squared error, which is counted once (scikit-learn's convention): range 0 to 1.
-    squares = ((truth - probabilities) ** 2).sum(axis=1) / (2 if len(classes) == 2 else 1)
-    replicates = bootstrap_means(np.column_stack([losses, squares]), rng)
+    losses, squares = (of_class[np.arange(len(labels)), labels] for of_class in row_losses(probabilities))
     return [
         *([auc] if auc else []),
-        _bootstrap_metric("log_loss", float(losses.mean()), replicates[:, 0], len(labels)),
-        _bootstrap_metric("brier", float(squares.mean()), replicates[:, 1], len(labels)),
+        _mean_metric("log_loss", losses, least=0.0),
+        _mean_metric("brier", squares, least=0.0),
     ]
 
 
-def _regression_values(means: Floats) -> dict[str, Floats]:
-    """Metrics from mean |error|, error^2, error, centred label, its square; shape (replicates, 5)."""
-    absolute, squared, error, label, label_squared = means.T
-    variance = label_squared - label**2
-    explained = np.divide(squared, variance, out=np.full_like(squared, np.nan), where=variance > 0)
-    return {"mae": absolute, "rmse": np.sqrt(squared), "bias": error, "r2": 1 - explained}
+def _r2_metric(squares: Floats, spreads: Floats) -> Metric:
+    low, high = ratio_interval(squares, spreads)
+    value = 1 - float(squares.mean() / spreads.mean())
+    return Metric(
+        "r2", value, None if high is None else 1 - high, None if low is None else 1 - low, None, _method(low, "hall")
+    )
+
+
+def _mean_metric(name: str, terms: Floats, least: float | None = None) -> Metric:
+    """A figure that is a mean over rows, none of which is below `least`."""
+    low, high = mean_interval(terms)
+    if low is not None and least is not None:
+        low = max(low, least)
+    return Metric(name, float(terms.mean()), low, high, None, _method(low, "hall"))
+
+
+def _root(bound: float | None) -> float | None:
+    return None if bound is None else math.sqrt(max(bound, 0.0))
+
+
+def _method(bound: float | None, name: str) -> str | None:
+    return None if bound is None else name
 
 
 def _wilson_metric(name: str, successes: int, rows: int, average: str | None = None) -> Metric:
     lower, upper = wilson(successes, rows)
     return Metric(name, successes / rows, lower, upper, average, "wilson")
-
-
-def _bootstrap_metric(name: str, value: float, replicates: Floats, rows: int, average: str | None = None) -> Metric:
-    """A figure with the percentile interval of its finite replicates."""
-    replicates = replicates[np.isfinite(replicates)]
-    if rows < BOOTSTRAP_ROWS_MIN or len(replicates) == 0:
-        return Metric(name, value, None, None, average, None)
-    lower, upper = np.quantile(replicates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Metric(name, value, min(float(lower), value), max(float(upper), value), average, "bootstrap")
 
 
 def _rows_of(baseline: Metric) -> float:

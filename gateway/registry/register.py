@@ -43,7 +43,7 @@ from gateway.registry.pointer import Serving
 from gateway.registry.store import Registry
 from gateway.registry.table import Column, read_table
 
-#: Of the bootstrap intervals and permutation importances: registering the same files twice gives the same card.
+#: Of permutation importances: registering the same files twice gives the same card.
 SEED = 20_261_120
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "joblib")
 
@@ -223,7 +223,7 @@ def _draft(
     progress: Progress,
 ) -> _Draft:
     with progress("measuring the baseline and the features' weights"):
-        baseline = baseline_of(evaluation, positive, SEED)
+        baseline = baseline_of(evaluation, positive)
         importances = importances_of(
             model, evaluation.features, evaluation.classes, evaluation.frame, evaluation.truth, SEED
         )

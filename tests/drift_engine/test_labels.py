@@ -184,4 +184,4 @@ def test_an_id_that_a_client_uses_for_everything_costs_no_more(monkeypatch: pyte
     lines += [(None, "test", 0, "no", 100 + row) for row in range(50)]
     found = joined(known, labels(*lines))
     assert found.newest.tolist() == [99] * 50
-    assert (found.named.all(), found.repeated) == (True, 49)
+    assert (found.named.tolist(), found.repeated) == ([True] * 100, 49)

@@ -188,3 +188,32 @@ def test_results_of_the_setting_before_are_still_reproduced(tmp_path: Path) -> N
     found = reproduce(made.paths, committed.result.run_id)
     assert [item.place for item in found.differences] == []
     assert dataclasses.asdict(found.recorded)["config"]["performance_hours"] == 24.0
+
+
+def test_a_run_over_the_window_of_an_earlier_one_names_it(tmp_path: Path) -> None:
+    """The newest such, by exactly its bounds; a run of another time, or of a time that is new, names none."""
+    made = scenario(tmp_path)
+    (ids, labels), *_ = days(made, 2, 1)
+    past = Window(utc_text(NOW - 3 * DAY), utc_text(NOW - 1.5 * DAY), "adhoc")
+    first = made.run(past).result
+    assert first.supersedes is None
+    assert run(made).supersedes is None
+    made.label(ids, labels)
+    second = made.run(past).result
+    third = made.run(past).result
+    assert (second.supersedes, third.supersedes) == (first.run_id, second.run_id)
+    assert (first.performance.labelled_rows, second.performance.labelled_rows) == (0, 300)
+    assert made.run(dataclasses.replace(past, start=utc_text(NOW - 4 * DAY))).result.supersedes is None
+
+
+def test_what_only_looks_like_a_run_of_that_window_is_not_named(tmp_path: Path) -> None:
+    """One whose name has the same digits by chance, one that was never completed, and a folder that is no run."""
+    made = scenario(tmp_path)
+    days(made, 2)
+    past = Window(utc_text(NOW - 3 * DAY), utc_text(NOW - 1.5 * DAY), "adhoc")
+    newest = made.run(dataclasses.replace(past, end=utc_text(NOW)))
+    first = made.run(past)
+    home, mark = first.folder.parent, first.folder.name[-6:-3]
+    newest.folder.rename(home / f"{newest.folder.name[:-6]}{mark}abc")
+    (home / f"20991231T000000.000000Z-{mark}000").mkdir()
+    assert made.run(past).result.supersedes == first.result.run_id

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binom
-from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, roc_auc_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, mean_absolute_error, roc_auc_score
 
-from drift_engine.quality import Quality, judge_quality
+from drift_engine.quality import Quality, judge_quality, performance_of
 from drift_engine.settings import DriftSettings
 from drift_engine.table import Column, NumberColumn, Table, TextColumn
 from gateway.registry import Metric
@@ -85,6 +85,27 @@ def test_too_few_labels_are_no_verdict() -> None:
     assert quality.performance.outcome == "insufficient_data"
     assert quality.concept_drift.detected is None
     assert quality.concept_drift.reason == "99 labelled rows of 100 needed"
+
+
+def test_all_labelled_rows_of_a_window_are_measured_with_their_confusion_matrix() -> None:
+    """However many; a label that the model does not know is a class of its own, behind the others."""
+    rng = np.random.default_rng(6)
+    live = answers(rng, 3000, 0.8, labelled=0.5)
+    label, prediction = live.columns["label"], live.columns["prediction"]
+    assert isinstance(label, TextColumn)
+    assert isinstance(prediction, TextColumn)
+    renamed = TextColumn(np.where(np.arange(3000) % 100 == 0, 2, label.codes).astype(np.int32), ("no", "yes", "maybe"))
+    live = Table(dict(live.columns) | {"label": renamed}, 3000)
+    performance = performance_of(binary_card(), live, SETTINGS)
+    known = renamed.codes >= 0
+    assert performance.outcome == "ok"
+    assert performance.labelled_rows == known.sum() > 1000
+    assert performance.confusion is not None
+    assert performance.confusion.classes == ("no", "yes", "maybe")
+    expected = confusion_matrix(renamed.codes[known], prediction.codes[known], labels=[0, 1, 2])
+    assert [list(row) for row in performance.confusion.counts] == expected.tolist()
+    few = performance_of(binary_card(), live.take(np.arange(50)), SETTINGS)
+    assert (few.outcome, few.confusion, few.metrics) == ("insufficient_data", None, ())
 
 
 @pytest.mark.parametrize(("scale", "severity"), [(1.0, "none"), (2.0, "critical")])

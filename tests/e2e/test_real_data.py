@@ -186,9 +186,9 @@ def drifted(found: Result) -> set[str]:
 
 
 def numbers(found: Result) -> dict[str, Any]:
-    """A result without what must differ between two runs: its id and its times."""
+    """A result without what must differ between two runs: its id, the one it replaces, and its times."""
     document: dict[str, Any] = json.loads(json.dumps(_as_json(found)))
-    for name in ("run_id", "started_at", "finished_at", "duration_seconds"):
+    for name in ("run_id", "supersedes", "started_at", "finished_at", "duration_seconds"):
         del document[name]
     return document
 

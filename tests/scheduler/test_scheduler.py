@@ -22,6 +22,7 @@ import scheduler
 from drift_engine import run_requests
 from gateway import heartbeat
 from gateway.clock import utc_text
+from gateway.label_settings import LabelSettings
 from gateway.log.settings import LogSettings
 from scheduler import Job, JobStatus, Scheduler, SchedulerSettings, read_status
 from tests.processes import is_gone
@@ -337,12 +338,14 @@ def test_intervals_are_written_as_people_do(text: str, seconds: float) -> None:
 def test_retention_has_a_job_only_where_the_operator_set_a_limit() -> None:
     """Sealing comes before the drift run that reads what was sealed; nothing is deleted by default."""
     settings = SchedulerSettings(interval_seconds=300.0)
-    assert [(job.name, job.every_seconds) for job in scheduler.jobs(settings, LogSettings())] == [
+    assert [(job.name, job.every_seconds) for job in scheduler.jobs(settings, LogSettings(), LabelSettings())] == [
         ("seal", 60.0),
         ("drift", 300.0),
+        ("history", 3600.0),
     ]
     limits = LogSettings(seal_interval_seconds=5.0, retention_bytes=10**9, reports_days=30)
-    assert [job.name for job in scheduler.jobs(settings, limits)] == ["seal", "expire", "expire reports", "drift"]
+    named = [job.name for job in scheduler.jobs(settings, limits, LabelSettings())]
+    assert named == ["seal", "expire", "expire reports", "drift", "history"]
 
 
 def test_the_jobs_of_an_installation_run(tmp_path: Path) -> None:
@@ -355,10 +358,10 @@ def test_the_jobs_of_an_installation_run(tmp_path: Path) -> None:
         "SENTINEL_LOG_RETENTION_DAYS": "30",
         "SENTINEL_LOG_REPORTS_DAYS": "30",
     }
-    done = subprocess.run([sys.executable, "scheduler.py", "--once"], cwd=ROOT, env=environment, timeout=60)
+    done = subprocess.run([sys.executable, "scheduler.py", "--once"], cwd=ROOT, env=environment, timeout=120)
     assert done.returncode == 0
     assert {name: job.outcome for name, job in outcomes(tmp_path / "data" / "state").items()} == dict.fromkeys(
-        ("seal", "expire", "expire reports", "drift"), "ok"
+        ("seal", "expire", "expire reports", "drift", "history"), "ok"
     )
 
 

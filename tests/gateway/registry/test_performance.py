@@ -7,7 +7,12 @@ import pytest
 from sklearn import metrics as reference
 
 from gateway.registry.card import Metric
-from gateway.registry.performance import accuracy_drop, classification_metrics, regression_metrics
+from gateway.registry.performance import (
+    accuracy_drop,
+    classification_metrics,
+    confusion_counts,
+    regression_metrics,
+)
 
 EXACT = 1e-12
 
@@ -31,7 +36,7 @@ def test_binary_figures_are_scikit_learns(seed: int) -> None:
     """Accuracy, precision, recall, F1, AUC, log loss and Brier score equal scikit-learn's to 1e-12."""
     labels, probabilities, predictions = scored(300, 2, seed)
     names = np.array(["no", "yes"])
-    found = by_key(classification_metrics(names[labels], names[predictions], probabilities, ["no", "yes"], "yes", seed))
+    found = by_key(classification_metrics(names[labels], names[predictions], probabilities, ["no", "yes"], "yes"))
     precision, recall, f1, _ = reference.precision_recall_fscore_support(labels, predictions, average="binary")
     weighted = reference.precision_recall_fscore_support(labels, predictions, average="weighted")
     expected = {
@@ -57,7 +62,7 @@ def test_multiclass_figures_are_scikit_learns(seed: int) -> None:
     """With three classes AUC is the weighted one-vs-rest one, and nothing speaks of a positive class."""
     labels, probabilities, predictions = scored(300, 3, seed)
     names = np.array(["a", "b", "c"])
-    found = by_key(classification_metrics(names[labels], names[predictions], probabilities, list("abc"), None, seed))
+    found = by_key(classification_metrics(names[labels], names[predictions], probabilities, list("abc"), None))
     weighted = reference.precision_recall_fscore_support(labels, predictions, average="weighted")
     auc = reference.roc_auc_score(labels, probabilities, multi_class="ovr", average="weighted")
     assert {average for _, average in found} == {None, "weighted"}
@@ -73,7 +78,7 @@ def test_the_first_class_can_be_the_positive_one() -> None:
     """AUC and precision follow the positive class, wherever it stands."""
     labels, probabilities, predictions = scored(300, 2, seed=1)
     names = np.array(["no", "yes"])
-    found = by_key(classification_metrics(names[labels], names[predictions], probabilities, ["no", "yes"], "no", 0))
+    found = by_key(classification_metrics(names[labels], names[predictions], probabilities, ["no", "yes"], "no"))
     assert found["roc_auc", None].value == pytest.approx(reference.roc_auc_score(labels == 0, probabilities[:, 0]))
     assert found["recall", "positive"].value == pytest.approx(reference.recall_score(labels == 0, predictions == 0))
 
@@ -83,7 +88,7 @@ def test_regression_figures_are_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     labels = rng.normal(1e6, 1.0, 400)
     predictions = labels + rng.normal(0.1, 0.5, 400)
-    found = {metric.name: metric for metric in regression_metrics(labels, predictions, seed=0)}
+    found = {metric.name: metric for metric in regression_metrics(labels, predictions)}
     assert found["mae"].value == pytest.approx(reference.mean_absolute_error(labels, predictions), rel=EXACT)
     assert found["rmse"].value == pytest.approx(reference.root_mean_squared_error(labels, predictions), rel=EXACT)
     assert found["r2"].value == pytest.approx(reference.r2_score(labels, predictions), rel=1e-9)
@@ -91,23 +96,23 @@ def test_regression_figures_are_scikit_learns() -> None:
     assert all(metric.lower < metric.value < metric.upper for metric in found.values())
 
 
-def test_the_same_seed_gives_the_same_bounds() -> None:
-    """Measuring is reproducible, bootstrap included."""
-    labels, probabilities, predictions = scored(200, 3, seed=2)
+def test_the_confusion_counts_are_scikit_learns() -> None:
+    """True classes down, predicted ones across; what is no class of the model stands behind."""
+    labels, _, predictions = scored(300, 3, seed=2)
     names = np.array(["a", "b", "c"])
-
-    def measure(seed: int) -> tuple[Metric, ...]:
-        return classification_metrics(names[labels], names[predictions], probabilities, list("abc"), None, seed)
-
-    assert measure(7) == measure(7)
-    assert measure(7) != measure(8)
+    classes, counts = confusion_counts(names[labels], names[predictions], list("abc"))
+    assert classes == ("a", "b", "c")
+    assert counts.tolist() == reference.confusion_matrix(labels, predictions).tolist()
+    classes, counts = confusion_counts(np.array(["x", "a", "b"]), np.array(["a", "a", "b"]), ["a", "b"])
+    assert classes == ("a", "b", "x")
+    assert counts.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
 
 
 def test_one_class_in_the_labels_leaves_out_what_needs_two() -> None:
     """Without positives there is no AUC and no recall, and no made-up value in their place."""
     labels = np.array(["no"] * 50)
     probabilities = np.column_stack([np.full(50, 0.9), np.full(50, 0.1)])
-    found = by_key(classification_metrics(labels, labels, probabilities, ["no", "yes"], "yes", 0))
+    found = by_key(classification_metrics(labels, labels, probabilities, ["no", "yes"], "yes"))
     assert found["accuracy", None].value == 1.0
     assert not {name for name, average in found if average == "positive" or name == "roc_auc"}
 
@@ -116,14 +121,14 @@ def test_one_class_in_the_labels_leaves_out_what_needs_two() -> None:
 def test_under_ten_positives_nothing_is_said_of_them(positives: int, present: bool) -> None:
     """Precision, recall and F1 of the positive class need ten true positives-to-be."""
     labels = np.array(["yes"] * positives + ["no"] * 100)
-    found = by_key(classification_metrics(labels, labels, None, ["no", "yes"], "yes", 0))
+    found = by_key(classification_metrics(labels, labels, None, ["no", "yes"], "yes"))
     assert (("recall", "positive") in found) is present
 
 
 def test_precision_without_positive_predictions_is_absent() -> None:
     """0/0 is not zero: recall and F1 are 0, precision is unknown."""
     labels = np.array(["yes"] * 20 + ["no"] * 80)
-    found = by_key(classification_metrics(labels, np.full(100, "no"), None, ["no", "yes"], "yes", 0))
+    found = by_key(classification_metrics(labels, np.full(100, "no"), None, ["no", "yes"], "yes"))
     assert ("precision", "positive") not in found
     assert found["recall", "positive"].value == found["f1_score", "positive"].value == 0.0
 
@@ -133,11 +138,11 @@ def test_a_label_outside_the_classes_counts_as_wrong() -> None:
     labels, probabilities, predictions = scored(200, 2, seed=3)
     names = np.array(["no", "yes"])
     texts = names[labels]
-    whole = by_key(classification_metrics(texts, names[predictions], probabilities, ["no", "yes"], "yes", 0))
+    whole = by_key(classification_metrics(texts, names[predictions], probabilities, ["no", "yes"], "yes"))
     texts = np.concatenate([texts, ["maybe"] * 50])
     predicted = np.concatenate([names[predictions], ["no"] * 50])
     padded = np.vstack([probabilities, np.tile([0.5, 0.5], (50, 1))])
-    found = by_key(classification_metrics(texts, predicted, padded, ["no", "yes"], "yes", 0))
+    found = by_key(classification_metrics(texts, predicted, padded, ["no", "yes"], "yes"))
     assert found["accuracy", None].value == pytest.approx(whole["accuracy", None].value * 200 / 250)
     assert found["roc_auc", None].value == whole["roc_auc", None].value
     assert found["log_loss", None].value == whole["log_loss", None].value
@@ -146,15 +151,15 @@ def test_a_label_outside_the_classes_counts_as_wrong() -> None:
 def test_no_rows_no_metrics() -> None:
     """An empty window has no quality."""
     nothing = np.array([], dtype=str)
-    assert classification_metrics(nothing, nothing, None, ["a", "b"], "b", 0) == ()
-    assert regression_metrics(np.array([]), np.array([]), 0) == ()
+    assert classification_metrics(nothing, nothing, None, ["a", "b"], "b") == ()
+    assert regression_metrics(np.array([]), np.array([])) == ()
 
 
-def test_few_rows_have_values_without_bootstrap_bounds() -> None:
-    """Three resampled rows would pretend to know; one row must not crash."""
-    found = {metric.name: metric for metric in regression_metrics(np.array([1.0, 2.0, 3.0]), np.ones(3), 0)}
+def test_few_rows_have_values_without_bounds() -> None:
+    """Three rows would pretend to know; one row must not crash."""
+    found = {metric.name: metric for metric in regression_metrics(np.array([1.0, 2.0, 3.0]), np.ones(3))}
     assert found["mae"].lower is None
-    single = {metric.name for metric in regression_metrics(np.array([1.0]), np.array([2.0]), 0)}
+    single = {metric.name for metric in regression_metrics(np.array([1.0]), np.array([2.0]))}
     assert single == {"mae", "rmse", "bias"}
 
 
@@ -162,7 +167,7 @@ def test_a_perfect_model_is_not_certain() -> None:
     """Fifty right answers leave room for some wrong ones: no interval has zero width."""
     labels = np.array(["no", "yes"] * 25)
     probabilities = np.where((labels == "yes")[:, np.newaxis], [0.1, 0.9], [0.9, 0.1])
-    found = classification_metrics(labels, labels, probabilities, ["no", "yes"], "yes", 0)
+    found = classification_metrics(labels, labels, probabilities, ["no", "yes"], "yes")
     shares = [metric for metric in found if metric.name not in ("log_loss", "brier")]
     assert len(shares) == 8
     assert all(metric.value == 1.0 and 0.8 < metric.lower < 0.97 for metric in shares)
@@ -174,7 +179,7 @@ def test_a_drop_is_measured_against_an_uncertain_baseline() -> None:
     def baseline(rows: int) -> Metric:
         labels = np.array(["a"] * rows)
         predictions = np.where(np.arange(rows) % 10 == 0, "b", "a")
-        return classification_metrics(labels, predictions, None, ["a", "b"], None, 0)[0]
+        return classification_metrics(labels, predictions, None, ["a", "b"], None)[0]
 
     small, large = accuracy_drop(baseline(100), 800, 1000), accuracy_drop(baseline(10_000), 800, 1000)
     assert small is not None
@@ -222,4 +227,4 @@ def test_no_drop_without_rows_or_baseline() -> None:
 def _accuracy(correct: int, rows: int) -> list[Metric]:
     labels = np.array(["a"] * rows)
     predictions = np.array(["a"] * correct + ["b"] * (rows - correct))
-    return [classification_metrics(labels, predictions, None, ["a", "b"], None, 0)[0]]
+    return [classification_metrics(labels, predictions, None, ["a", "b"], None)[0]]
