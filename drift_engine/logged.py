@@ -56,7 +56,7 @@ def read_log(
     rows_max: int,
     progress: Progress = lambda *_: None,
 ) -> LiveRows:
-    """The newest `rows_max` predictions of a version with since <= timestamp < until, with keys and labels.
+    """The newest `rows_max` predictions of a version with since <= timestamp < until, with labels and `attached`.
 
     Sealed segments that only hold older rows are not read, so time and memory are bounded by `rows_max` and by what is
     not sealed yet.
@@ -68,7 +68,7 @@ def read_log(
 
 
 def read_span(paths: Paths, card: ModelCard, since: str, until: str, progress: Progress = lambda *_: None) -> LiveRows:
-    """The predictions of a version with since <= timestamp < until, with keys and labels."""
+    """The predictions of a version with since <= timestamp < until, with labels and `attached`."""
     return read_live(
         paths.live,
         card,
@@ -108,7 +108,7 @@ def start_of_newest(paths: Paths, card: ModelCard, until: str, rows_max: int) ->
 
 def take_rows(live: LiveRows, rows: NDArray[np.int64] | NDArray[np.bool_]) -> LiveRows:
     """Some of the rows, by positions or by a mask; `labels` and `quality` stay those of all."""
-    places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+    places = np.arange(live.table.rows)[rows]
     return replace(
         live,
         table=live.table.take(places),
