@@ -93,7 +93,7 @@ def replay(root: Path, frame: pd.DataFrame, target: str, fitted: int, reference:
         logged.append(replayed.log(rows, end - HOUR))
         if hour >= 2:
             replayed.label(logged[hour - 2], parts[hour - 2], end - 1)
-        run = replayed.scenario.run(Window(utc_text(end - HOUR), utc_text(end), "scheduled"), performance_hours=48.0)
+        run = replayed.scenario.run(Window(utc_text(end - HOUR), utc_text(end), "scheduled"), performance_days=2.0)
         runs.append(run)
         labelled = pd.concat(parts[: max(0, hour - 1)] or [rows[:0]])
         assert run.result.performance.labelled_rows == min(1000, len(labelled))
