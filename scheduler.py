@@ -34,7 +34,7 @@ import msgspec
 import schedule
 
 from drift_engine import run_requests
-from drift_engine.action_settings import RetrainingSettings
+from drift_engine.actions.settings import RetrainingSettings
 from gateway import heartbeat
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs, write_atomically

@@ -22,10 +22,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from drift_engine.history.job import HistoryJob
+from drift_engine.reading.sources import Logs
 from drift_engine.results.schema import Result, Window
 from drift_engine.run import Engine, Silent
 from drift_engine.settings import DriftSettings
-from drift_engine.sources import Logs
 from gateway.clock import parse_utc, utc_text
 from gateway.log import labels, predictions, seal
 from gateway.log.line import LogColumn, header_line

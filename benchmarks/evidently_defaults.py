@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chisquare, ks_2samp, norm, wasserstein_distance
 
-from drift_engine.summaries import Counts
+from drift_engine.statistics.summaries import Counts
 from drift_engine.table import Column, NumberColumn, TextColumn
 
 #: A reference of more rows than this is compared by distances, a smaller one by p-values.

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
-from drift_engine.incident_settings import IncidentSettings
-from drift_engine.incidents import fold
+from drift_engine.incidents.fold import fold
+from drift_engine.incidents.settings import IncidentSettings
 from drift_engine.results.incidents import Incidents
 from drift_engine.results.schema import (
     Alert,

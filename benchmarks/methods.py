@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import beta
 
 from benchmarks import report
-from drift_engine.methods import Allowance, shape_by
+from drift_engine.statistics.methods import Allowance, shape_by
 from drift_engine.table import Column, NumberColumn, text_column_of_codes
 
 METHODS = ("psi", "wasserstein", "jensenshannon", "ks", "chisquare")

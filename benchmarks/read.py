@@ -88,8 +88,8 @@ def _read(data: Path, seconds: float) -> dict[str, Any]:
     import pandas as pd  # noqa: F401
     import pyarrow as pa
 
-    from drift_engine.columnar import ColumnCache
-    from drift_engine.live_log import read_live
+    from drift_engine.reading.columnar import ColumnCache
+    from drift_engine.reading.live_log import read_live
 
     # As `python -m drift_engine` does.
     pa.set_memory_pool(pa.system_memory_pool())

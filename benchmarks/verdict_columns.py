@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from drift_engine.summaries import BINS, Counts, LevelSummary, NumberSummary, Summary, summarise_pair
+from drift_engine.statistics.summaries import BINS, Counts, LevelSummary, NumberSummary, Summary, summarise_pair
 from drift_engine.table import Column, Floats, NumberColumn, TextColumn
 
 Random = np.random.Generator

@@ -32,11 +32,11 @@ from benchmarks.verdict_streams import (
     rolling,
     suspects,
 )
-from drift_engine.checks import check_column
 from drift_engine.findings import rule_of
 from drift_engine.results.schema import Window
 from drift_engine.scales import LONGER, Scale, scales_of
 from drift_engine.settings import MONTH_SECONDS, DriftSettings
+from drift_engine.statistics.checks import check_column
 from gateway.clock import utc_text
 
 SETTINGS = DriftSettings()

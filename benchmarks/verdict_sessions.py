@@ -16,9 +16,9 @@ from scipy.stats import chi2
 
 from benchmarks import report
 from benchmarks.verdict_streams import clustered
-from drift_engine.checks import pool_bins, psi
-from drift_engine.clustering import LOOK_ALPHA, Clustering, measure_clustering
-from drift_engine.summaries import reference_cuts, summarise_number
+from drift_engine.statistics.checks import pool_bins, psi
+from drift_engine.statistics.clustering import LOOK_ALPHA, Clustering, measure_clustering
+from drift_engine.statistics.summaries import reference_cuts, summarise_number
 from drift_engine.table import NumberColumn
 
 #: Rows of reference and window.

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
 
 from benchmarks.verdict_columns import RARE_LEVELS, Continuous, Kind, Levels, Random
-from drift_engine.checks import pool_levels
-from drift_engine.summaries import summarise_levels
+from drift_engine.statistics.checks import pool_levels
+from drift_engine.statistics.summaries import summarise_levels
 from drift_engine.table import Column, Floats, NumberColumn, TextColumn
 
 Change = Callable[[Random, Column], Column]

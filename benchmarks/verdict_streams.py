@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import poisson
 
-from drift_engine.checks import pool_bins
-from drift_engine.clustering import LOOK_ALPHA, Clustering, measure_clustering
-from drift_engine.summaries import (
+from drift_engine.statistics.checks import pool_bins
+from drift_engine.statistics.clustering import LOOK_ALPHA, Clustering, measure_clustering
+from drift_engine.statistics.summaries import (
     Counts,
     Cuts,
     LevelSummary,

@@ -20,10 +20,10 @@ from benchmarks import report, verdict_files
 from benchmarks.evidently_defaults import flags
 from benchmarks.verdict_columns import KINDS, MIXED, Kind, Random
 from benchmarks.verdict_shifts import SHIFTS, Shift, baseline_flags
-from drift_engine.checks import check_column
 from drift_engine.findings import rule_of
 from drift_engine.settings import DriftSettings
-from drift_engine.summaries import Summary, summarise_pair
+from drift_engine.statistics.checks import check_column
+from drift_engine.statistics.summaries import Summary, summarise_pair
 from drift_engine.table import Column
 
 REFERENCES = (500, 1000, 5000, 50_000)

@@ -23,7 +23,7 @@ _COMMANDS = {
     "compare": _Command("drift_engine.comparison.command", "compare any two tables, without a running system"),
     "history": _Command("drift_engine.history.command", "keep what each day came to, scored again as labels come"),
     "reproduce": _Command("drift_engine.reproduce_command", "repeat a run from what it recorded, and compare figures"),
-    "act": _Command("drift_engine.act_command", "do what the settings say where retraining is recommended"),
+    "act": _Command("drift_engine.actions.command", "do what the settings say where retraining is recommended"),
     "retrain": _Command("drift_engine.retraining.command", "fit a candidate on labelled live rows, and compare it"),
     "replay": _Command("drift_engine.replay.command", "ask a version what was logged, and show where it differs"),
 }

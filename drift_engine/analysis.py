@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_engine.clustering import independence
 from drift_engine.data_quality.assess import assess_log, assess_table
 from drift_engine.diagnosis import diagnosis
 from drift_engine.early import early_signs
 from drift_engine.estimation import estimate_quality
-from drift_engine.explain import Explainer
+from drift_engine.explaining.explain import Explainer
 from drift_engine.findings import Judged, Subject, any_detected, data_drift, unjudged
-from drift_engine.live_log import LiveRows
 from drift_engine.quality import Quality, judge_quality, no_performance, no_quality, performance_of
+from drift_engine.reading.live_log import LiveRows
 from drift_engine.reference import Reference
 from drift_engine.results.quality import Estimate, LabelCounts, Trend
 from drift_engine.results.schema import (
@@ -46,6 +45,7 @@ from drift_engine.scales import (
     too_few,
 )
 from drift_engine.settings import DriftSettings
+from drift_engine.statistics.clustering import independence
 from drift_engine.subjects import ANSWERS_SHARE, INPUTS_SHARE, answer_subjects, input_subjects
 from drift_engine.table import Table
 from drift_engine.trend import with_trend

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from drift_engine.explain import segment_words, since_words
+from drift_engine.explaining.explain import segment_words, since_words
 from drift_engine.labels.words import label_words
 from drift_engine.results.incidents import Incidents
 from drift_engine.results.quality import Estimate

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from drift_engine.checks import Rule, Shape, check_column
-from drift_engine.clustering import INDEPENDENT, LOOK_ALPHA, Clustering, measure_clustering
-from drift_engine.methods import DEFAULT, Allowance, shape_by
-from drift_engine.repeat_check import usual_repeat
 from drift_engine.results.schema import Check, ColumnFinding, DataDrift, JointDrift, Severity
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
-from drift_engine.summaries import (
+from drift_engine.statistics.checks import Rule, Shape, check_column
+from drift_engine.statistics.clustering import INDEPENDENT, LOOK_ALPHA, Clustering, measure_clustering
+from drift_engine.statistics.methods import DEFAULT, Allowance, shape_by
+from drift_engine.statistics.repeat_check import usual_repeat
+from drift_engine.statistics.summaries import (
     missing_rows,
     summarise_pair,
 )

@@ -43,7 +43,7 @@ _NUMBER_MAX = 1e300
 _COLUMNS_TOLD_MAX, _FALL_TOLD_MIN = 3, 0.01
 #: Rows that repeat one another are looked for in so many blocks of a part; a smaller chance than this is no chance.
 _BLOCKS, _LOOK_ALPHA = 20, 0.01
-#: As of `drift_engine.clustering`: what a variance from steps between neighbours tells.
+#: As of `drift_engine.statistics.clustering`: what a variance from steps between neighbours tells.
 _STEP_DEGREES = 2 / 3
 
 Numbers = NDArray[np.int64]

@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 
 from drift_engine.errors import DriftError
-from drift_engine.live_log import Span
-from drift_engine.power import Need, rows_needed
+from drift_engine.reading.live_log import Span
+from drift_engine.reading.sources import Source
 from drift_engine.reference import Reference, UnusableReference, load_reference
 from drift_engine.results.schema import InputFile, ReferenceUsed, Window
 from drift_engine.settings import DriftSettings
-from drift_engine.sources import Source
+from drift_engine.statistics.power import Need, rows_needed
 from drift_engine.table import NumberColumn, Table
 from drift_engine.window import DAY_SECONDS, InvalidWindow, duration_seconds
 from gateway.clock import parse_utc, utc_text

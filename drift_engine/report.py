@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from drift_engine import evidently_report
-from drift_engine.explain import segment_words, since_words
+from drift_engine.explaining.explain import segment_words, since_words
 from drift_engine.findings import Subject
 from drift_engine.labels.words import label_words
 from drift_engine.results.incidents import Incident, Incidents

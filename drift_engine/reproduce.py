@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 
 from drift_engine.errors import DriftError
-from drift_engine.log_files import located
+from drift_engine.reading.log_files import located
+from drift_engine.reading.sources import RecordedLogs
 from drift_engine.results.schema import InputFile, Result
 from drift_engine.results.store import ResultError, ResultStore, RunPlace, encode_result, read_result
 from drift_engine.run import Engine, Known, library_versions
 from drift_engine.settings import DriftSettings
-from drift_engine.sources import RecordedLogs
 from gateway.files import open_regular
 from gateway.registry import ModelCard
 from gateway.registry.artifact import check_file

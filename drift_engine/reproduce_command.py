@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from drift_engine import exit_codes
 from drift_engine.errors import DriftError
-from drift_engine.log_files import InputGone
+from drift_engine.reading.log_files import InputGone
 from drift_engine.reproduce import InputsChanged, InputsGone, NotRepeatable, Reproduction, UnknownRun, reproduce
 from gateway.registry import RegistryError
 from gateway.settings import InvalidSettings, Paths, load

@@ -16,11 +16,12 @@ from drift_engine.alerts import raise_alerts
 from drift_engine.analysis import Findings, analyse, no_analysis
 from drift_engine.decision import decide_retraining
 from drift_engine.errors import DriftError
-from drift_engine.incident_keeper import IncidentKeeper
-from drift_engine.incident_settings import IncidentSettings
+from drift_engine.incidents.keeper import IncidentKeeper
+from drift_engine.incidents.settings import IncidentSettings
 from drift_engine.labels.look_back import Wanted
-from drift_engine.live_log import LiveRows
 from drift_engine.quality import labelled_rows
+from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.sources import Logs, Source
 from drift_engine.reference import Reference
 from drift_engine.references import choose_reference
 from drift_engine.report import Samples, report_page
@@ -31,7 +32,6 @@ from drift_engine.results.schema import ReferenceUsed, Result, Retraining, Retra
 from drift_engine.results.store import ResultStore
 from drift_engine.scales import LONGER
 from drift_engine.settings import DriftSettings
-from drift_engine.sources import Logs, Source
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
 from drift_engine.trend import qualities, trend_metric, trend_of

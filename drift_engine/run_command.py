@@ -21,7 +21,7 @@ from drift_engine import exit_codes, junit
 from drift_engine.console import TerminalProgress, one_line, print_summary
 from drift_engine.errors import DriftError
 from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE, Gate
-from drift_engine.incident_settings import IncidentSettings
+from drift_engine.incidents.settings import IncidentSettings
 from drift_engine.output import Output, add_output_arguments
 from drift_engine.references import parse_choice
 from drift_engine.results.schema import Result, Window

@@ -18,8 +18,8 @@ from scipy.special import ndtr
 
 from drift_engine.findings import Judged, Subject, any_detected, judge, strongest_first, unjudged
 from drift_engine.joint import JointRule, judge_jointly
-from drift_engine.live_log import LiveRows
-from drift_engine.parsing import moment
+from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.parsing import moment
 from drift_engine.reference import Reference
 from drift_engine.results.schema import ColumnFinding, JointDrift, Window
 from drift_engine.settings import MONTH_SECONDS, DriftSettings

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from drift_engine.repeat_check import find_repeat
 from drift_engine.results.schema import Check
-from drift_engine.summaries import Cuts, LevelSummary, NumberSummary, Summary
+from drift_engine.statistics.repeat_check import find_repeat
+from drift_engine.statistics.summaries import Cuts, LevelSummary, NumberSummary, Summary
 
 #: A spread that changes by more than this factor, while the middle stays, is called a change of scale.
 _SCALE_FACTOR = 1.25

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from drift_engine.incident_settings import IncidentSettings
-from drift_engine.incidents import fold
+from drift_engine.incidents.fold import fold
+from drift_engine.incidents.settings import IncidentSettings
 from drift_engine.results import Result
 from drift_engine.results.incidents import Incidents
 from drift_engine.results.schema import Alert, ConceptDrift, PredictionDrift, Severity, Window

@@ -24,7 +24,7 @@ CONTRACTS = (
     "gateway.registry",
     "gateway.settings",
     "gateway.tokens",
-    "drift_engine.action_settings",
+    "drift_engine.actions.settings",
     "drift_engine.results",
     "drift_engine.run_requests",
 )

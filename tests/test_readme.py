@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from drift_engine.action_settings import RetrainingSettings
-from drift_engine.incident_settings import IncidentSettings
+from drift_engine.actions.settings import RetrainingSettings
+from drift_engine.incidents.settings import IncidentSettings
 from drift_engine.settings import DriftSettings
 from exporter.settings import ExporterSettings
 from gateway.label_settings import LabelSettings

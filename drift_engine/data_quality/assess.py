@@ -13,7 +13,7 @@ from drift_engine.data_quality.odd_values import odd_values
 from drift_engine.data_quality.repeats import standstill
 from drift_engine.data_quality.volume import EARLIER_MIN, earlier_counts, volume_anomaly
 from drift_engine.findings import Subject
-from drift_engine.live_log import LiveRows
+from drift_engine.reading.live_log import LiveRows
 from drift_engine.results.schema import ColumnFinding, DataQuality, QualityFinding, QualityKind, Severity, Window
 from drift_engine.settings import DriftSettings
 from drift_engine.table import Table

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from drift_engine.data_quality.findings import counted, first_few, graded
-from drift_engine.live_log import LiveRows
+from drift_engine.reading.live_log import LiveRows
 from drift_engine.results.schema import InputFile, QualityFinding
 from drift_engine.sentences import percent, printable
 from gateway.log import labels, predictions

@@ -9,7 +9,7 @@ import numpy as np
 from drift_engine.data_quality.findings import Pair, counted, first_few, graded
 from drift_engine.results.schema import ColumnFinding, QualityFinding
 from drift_engine.sentences import number, percent, quoted
-from drift_engine.summaries import missing_rows, summarise_levels
+from drift_engine.statistics.summaries import missing_rows, summarise_levels
 from drift_engine.table import NumberColumn, TextColumn
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_engine.data_quality.findings import counted
-from drift_engine.live_log import LiveRows
-from drift_engine.parsing import moment
+from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.parsing import moment
 from drift_engine.results.schema import QualityFinding, Severity, Window
 
 #: Fewer earlier windows show no usual number of rows; of more the newest 288 are used, a day of 5 minutes.

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from drift_engine.columnar import ColumnCache
 from drift_engine.estimation import Estimator, fit_estimator
 from drift_engine.estimation.errors import CannotEstimate
 from drift_engine.history.label_index import LabelIndex, LabelKey, SegmentDays, read_index, write_index
@@ -33,9 +32,10 @@ from drift_engine.history.plan import (
 from drift_engine.history.review import review_day
 from drift_engine.history.score import DayRows, score_day
 from drift_engine.labels.join import KEY_COLUMNS, micros
-from drift_engine.live_log import read_each, read_live
-from drift_engine.log_files import chain_of
-from drift_engine.parsing import MOMENT
+from drift_engine.reading.columnar import ColumnCache
+from drift_engine.reading.live_log import read_each, read_live
+from drift_engine.reading.log_files import chain_of
+from drift_engine.reading.parsing import MOMENT
 from drift_engine.reference import UnusableReference, load_reference
 from drift_engine.results.days import DayError, DayRecord, DayStore, NewerDay
 from drift_engine.run import Progress

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from drift_engine.log_files import located
+from drift_engine.reading.log_files import located
 from drift_engine.results.days import DayRecord
 from gateway.clock import parse_utc, utc_text
 from gateway.log.manifest import Chain

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from drift_engine.live_log import Attached
+from drift_engine.reading.live_log import Attached
 from drift_engine.results.days import REVIEW_ROWS_MAX, Review, ReviewRow
 from drift_engine.table import Column, NumberColumn, Table
 from gateway.clock import utc_text

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_engine.estimation import Estimator
-from drift_engine.live_log import LiveRows
 from drift_engine.quality import labelled_rows, performance_of
+from drift_engine.reading.live_log import LiveRows
 from drift_engine.results.days import (
     CONFIDENCE_BINS,
     EARLIER_KEPT_MAX,

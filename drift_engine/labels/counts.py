@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from drift_engine.collector import picked
 from drift_engine.labels.join import Joined, Positions
-from drift_engine.parsing import moment
+from drift_engine.reading.collector import picked
+from drift_engine.reading.parsing import moment
 from drift_engine.results.quality import LabelCounts, Quantiles
 from drift_engine.table import Column, Floats, number_column, text_column
 from gateway.clock import utc_text

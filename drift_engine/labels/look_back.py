@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from drift_engine.collector import Collector, time_order
 from drift_engine.labels.counts import Matched
 from drift_engine.labels.gathered import Gathered
 from drift_engine.labels.join import lead_before
-from drift_engine.log_files import Figures, Log
-from drift_engine.parsing import no_rows
+from drift_engine.reading.collector import Collector, time_order
+from drift_engine.reading.log_files import Figures, Log
+from drift_engine.reading.parsing import no_rows
 from drift_engine.table import Table, stacked
 from gateway.clock import parse_utc, utc_text
 from gateway.registry.columns import LABEL

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_engine.live_log import LiveRows
-from drift_engine.logged import labels_of, moment_text, registry_columns
+from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.logged import labels_of, moment_text, registry_columns
 from drift_engine.spreadsheets import Value, csv_document
 from gateway.registry import ModelCard
 from gateway.registry.columns import class_text

@@ -14,7 +14,7 @@ import pyarrow as pa
 from drift_engine.console import TerminalProgress
 from drift_engine.errors import DriftError
 from drift_engine.exit_codes import DIFFERS, FAILED, INSUFFICIENT, OK, USAGE
-from drift_engine.logged import EVER
+from drift_engine.reading.logged import EVER
 from drift_engine.replay.page import details, headline
 from drift_engine.replay.replay import CHANGES, PAGE, NothingToReplay, Order, new_replay_id, replay
 from drift_engine.replay.schema import Replay

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_engine.errors import DriftError
-from drift_engine.live_log import LiveRows
-from drift_engine.logged import (
+from drift_engine.paired.compare import CannotCompare, compare, deciding_figures
+from drift_engine.paired.schema import PairedComparison
+from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.logged import (
     ALIKE,
     Refused,
     answers_of,
@@ -33,9 +35,7 @@ from drift_engine.logged import (
     score_rows,
     take_rows,
 )
-from drift_engine.paired.compare import CannotCompare, compare, deciding_figures
-from drift_engine.paired.schema import PairedComparison
-from drift_engine.parsing import moment
+from drift_engine.reading.parsing import moment
 from drift_engine.replay.changes import changes_document, largest_rows
 from drift_engine.replay.page import replay_page
 from drift_engine.replay.schema import Replay, Share, Spread, encode

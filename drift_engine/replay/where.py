@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from drift_engine.cells import cells_of
+from drift_engine.explaining.cells import cells_of
 from drift_engine.replay.schema import Segment
 from drift_engine.table import Table
 from gateway.registry import Feature

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_engine.logged import moment_text
+from drift_engine.reading.logged import moment_text
 from drift_engine.retraining.schema import CalibrationBin, ClassFigures, Slice
 from gateway.registry import Metric, ModelCard
 from gateway.registry.columns import class_text

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from drift_engine.logged import inputs_of
+from drift_engine.reading.logged import inputs_of
 from drift_engine.retraining.errors import CannotRetrain
 from drift_engine.retraining.rows import LabelledRows
 from gateway.registry import Feature, ModelCard

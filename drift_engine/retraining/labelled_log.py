@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from drift_engine.live_log import Attached, LiveRows, Progress
-from drift_engine.logged import EVER, labels_known, labels_usable, read_span, start_of_newest, take_rows
+from drift_engine.reading.live_log import Attached, LiveRows, Progress
+from drift_engine.reading.logged import EVER, labels_known, labels_usable, read_span, start_of_newest, take_rows
 from drift_engine.results.schema import InputFile
 from drift_engine.table import stacked
 from gateway.registry import ModelCard

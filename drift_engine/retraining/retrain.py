@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from drift_engine.live_log import LiveRows
-from drift_engine.logged import differing, score_rows, take_rows
 from drift_engine.paired.compare import compare, deciding_figures
 from drift_engine.paired.schema import PairedComparison
+from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.logged import differing, score_rows, take_rows
 from drift_engine.retraining.evidence import calibration, class_figures, metrics_of, slices_of
 from drift_engine.retraining.fit import fit_candidate, frozen_parts, scorable
 from drift_engine.retraining.labelled_log import LabelledLog, read_labelled_log

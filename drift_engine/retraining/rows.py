@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drift_engine.live_log import LiveRows
-from drift_engine.logged import labels_of, registry_columns
+from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.logged import labels_of, registry_columns
 from drift_engine.retraining.errors import TooFewRows
 from gateway.registry import Feature, ModelCard
 from gateway.registry.columns import class_text

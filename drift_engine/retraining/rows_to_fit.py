@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_engine.live_log import LiveRows
-from drift_engine.logged import moment_text, take_rows
+from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.logged import moment_text, take_rows
 from drift_engine.results.schema import InputFile
 from drift_engine.retraining.labelled_log import read_labelled_log
 from drift_engine.retraining.rows import LabelledRows, Order, labelled_rows, together

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks import verdict_months
 from benchmarks.verdict_streams import KINDS, clustered, draw_counts, draw_stream, independent, rolling, suspects
-from drift_engine.checks import check_column
 from drift_engine.findings import rule_of
 from drift_engine.settings import DriftSettings
-from drift_engine.summaries import LevelSummary, NumberSummary
+from drift_engine.statistics.checks import check_column
+from drift_engine.statistics.summaries import LevelSummary, NumberSummary
 
 #: Loose: at the budget of a month nothing would alarm in so few runs.
 ALPHA = 1e-3

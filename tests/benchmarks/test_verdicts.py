@@ -12,10 +12,10 @@ from scipy.stats import ks_2samp
 from benchmarks import verdicts
 from benchmarks.evidently_defaults import flags
 from benchmarks.verdict_columns import KINDS
-from drift_engine.checks import check_column
 from drift_engine.findings import rule_of
 from drift_engine.settings import DriftSettings
-from drift_engine.summaries import Summary
+from drift_engine.statistics.checks import check_column
+from drift_engine.statistics.summaries import Summary
 from drift_engine.table import Column, NumberColumn
 
 RULE = rule_of("any", 0.01, DriftSettings(minimum_rows=20))

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from drift_engine.columnar import ColumnCache
 from drift_engine.labels.join import LEAD_SECONDS
 from drift_engine.labels.look_back import Wanted
-from drift_engine.live_log import LiveRows, read_live
+from drift_engine.reading.columnar import ColumnCache
+from drift_engine.reading.live_log import LiveRows, read_live
 from gateway.clock import parse_utc, utc_text
 from gateway.import_labels import import_labels
 from gateway.log import labels, predictions

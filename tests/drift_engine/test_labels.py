@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from drift_engine.labels import join as join_module
 from drift_engine.labels.join import LEAD_SECONDS, Joined, join
-from drift_engine.parsing import MOMENT
+from drift_engine.reading.parsing import MOMENT
 
 ID = pa.string()
 #: When predictions were made, in microseconds since the epoch; `labels` come so many seconds later.

@@ -15,7 +15,7 @@ import pytest
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
-from drift_engine.logged import EVER
+from drift_engine.reading.logged import EVER
 from drift_engine.replay.replay import NothingToReplay, Order, replay
 from drift_engine.replay.schema import Replay
 from drift_engine.retraining.retrain import retrain

@@ -10,11 +10,11 @@ import pytest
 from scipy.special import ndtri
 
 from drift_engine import report, sentences, window
-from drift_engine.checks import check_column
 from drift_engine.findings import rule_of
 from drift_engine.sentences import describe
 from drift_engine.settings import DriftSettings
-from drift_engine.summaries import Summary, reference_cuts, summarise_levels, summarise_number
+from drift_engine.statistics.checks import check_column
+from drift_engine.statistics.summaries import Summary, reference_cuts, summarise_levels, summarise_number
 from drift_engine.table import Floats, NumberColumn, TextColumn
 
 

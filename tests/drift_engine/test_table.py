@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from drift_engine.summaries import quantiles, reference_cuts, summarise_number
+from drift_engine.statistics.summaries import quantiles, reference_cuts, summarise_number
 from drift_engine.table import NumberColumn, Table, TextColumn
 
 VALUES = np.array([3.0, np.nan, -np.inf, 1.0, np.inf, 1.0, -0.0, np.nan])

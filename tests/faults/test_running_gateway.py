@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.oracle import Clients, judge
-from drift_engine.columnar import ColumnCache
-from drift_engine.live_log import read_live
+from drift_engine.reading.columnar import ColumnCache
+from drift_engine.reading.live_log import read_live
 from drift_engine.table import TextColumn
 from gateway.clock import parse_utc, utc_text
 from gateway.log import predictions

@@ -20,7 +20,7 @@ import pytest
 
 import scheduler
 from drift_engine import run_requests
-from drift_engine.action_settings import RetrainingSettings
+from drift_engine.actions.settings import RetrainingSettings
 from gateway import heartbeat
 from gateway.clock import utc_text
 from gateway.label_settings import LabelSettings

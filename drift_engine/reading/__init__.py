@@ -1,0 +1,1 @@
+"""From the logs on disk to tables in memory: segments, columnar copies, spans, recorded inputs."""
