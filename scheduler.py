@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import ctypes
 import dataclasses
-import fcntl
 import os
 import re
 import resource
@@ -24,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,6 +38,7 @@ from gateway import heartbeat
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs, write_atomically
 from gateway.label_settings import LabelSettings
+from gateway.locks import Busy, locked
 from gateway.log import retention
 from gateway.log.settings import LogSettings
 from gateway.process_group import has_ended, stop_group
@@ -154,13 +154,13 @@ def main(arguments: list[str] | None = None) -> int:
         settings = dataclasses.replace(settings, interval_seconds=options.interval)
     with contextlib.ExitStack() as stack:
         try:
-            alone = stack.enter_context(_only_one(paths.state))
+            stack.enter_context(locked(paths.state / "locks" / "scheduler.lock", "another scheduler"))
+        except Busy:
+            print(f"scheduler: another scheduler works on {paths.data} already", file=sys.stderr)
+            return os.EX_TEMPFAIL
         except OSError as error:
             print(f"scheduler: the data folder {paths.data} cannot be used: {error}", file=sys.stderr)
             return EXIT_USAGE
-        if not alone:
-            print(f"scheduler: another scheduler works on {paths.data} already", file=sys.stderr)
-            return os.EX_TEMPFAIL
         scheduler = Scheduler(jobs(settings, log, labels, retraining), paths.state, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: scheduler.stop())
@@ -534,21 +534,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--once", action="store_true", help="run every job once, now, and exit")
     return parser
-
-
-@contextlib.contextmanager
-def _only_one(state: Path) -> Iterator[bool]:
-    """Hold the scheduler's lock for the block; False when another process has it. A killed one frees it."""
-    make_dirs(state / "locks")
-    fd = os.open(state / "locks" / "scheduler.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(fd)
 
 
 def _waited_seconds(process: subprocess.Popen[bytes]) -> float:

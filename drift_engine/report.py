@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
@@ -14,16 +13,16 @@ from drift_engine import evidently_report
 from drift_engine.explaining.explain import segment_words, since_words
 from drift_engine.findings import Subject
 from drift_engine.labels.words import label_words
+from drift_engine.pages import environment
 from drift_engine.results.incidents import Incident, Incidents
 from drift_engine.results.schema import SCALE_PHRASES, ColumnFinding, Result
-from drift_engine.sentences import better_or_worse, number, percent
+from drift_engine.sentences import better_or_worse
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table
 from drift_engine.verdict import decisive, measure, verdict
 from gateway.registry import ModelCard
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _BODY = "<body>"
 
 
@@ -105,32 +104,12 @@ def _summary(
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return environment(
+        decisive=decisive,
+        measure=measure,
+        better_or_worse=better_or_worse,
+        scale_phrase=SCALE_PHRASES.__getitem__,
+        since_words=since_words,
+        segment_words=segment_words,
+        label_words=label_words,
     )
-    environment.filters |= {
-        "number": number,
-        "percent": percent,
-        "moment": moment,
-        "decisive": decisive,
-        "measure": measure,
-        "better_or_worse": better_or_worse,
-        "scale_phrase": SCALE_PHRASES.__getitem__,
-        "since_words": since_words,
-        "segment_words": segment_words,
-        "label_words": label_words,
-    }
-    return environment
-
-
-def moment(text: str) -> str:
-    """A time for people, to the second.
-
-    >>> moment("2026-11-20T15:11:39.123456Z")
-    '2026-11-20 15:11:39 UTC'
-    """
-    return f"{text[:10]} {text[11:19]} UTC"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import fcntl
 import logging
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -29,14 +25,13 @@ from drift_engine.results.store import ResultError
 from drift_engine.run import Committed, Engine
 from drift_engine.settings import DriftSettings
 from drift_engine.window import adhoc_window, scheduled_window
-from gateway.files import make_dirs
+from gateway.locks import Busy, locked
 from gateway.registry import ModelCard, RegistryError
 from gateway.registry.card import UnknownModel
 from gateway.settings import InvalidSettings, Paths, load
 
 #: How long a person's run waits for another one of that model; the scheduler comes again by itself.
 LOCK_WAIT_SECONDS = 60.0
-_LOCK_POLL_SECONDS = 0.2
 _LOG = logging.getLogger(__name__)
 
 _EPILOG = f"""\
@@ -52,10 +47,6 @@ exit codes:
 Without --window and --since the window is the last 24 hours. Settings: section [drift] of sentinel.toml,
 or SENTINEL_DRIFT_... variables.
 """
-
-
-class AlreadyRunning(Exception):
-    """Another run of this model version holds the lock."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +162,11 @@ def _run_version(engine: Engine, name: str, version: str, asked: Window | None, 
     try:
         card = engine.registry.card(name, version)
         path = engine.paths.state / "locks" / f"drift-{name}-{version}.lock"
-        with _lock(path, 0.0 if asked is None else LOCK_WAIT_SECONDS):
+        seconds = 0.0 if asked is None else LOCK_WAIT_SECONDS
+        with locked(path, f"another run of {name} {version}", wait_seconds=seconds, waiting=_say_waiting):
             return _run(engine, card, asked, told)
-    except AlreadyRunning:
-        print(f"another run of {name} {version} is under way", file=sys.stderr)
+    except Busy as error:
+        print(error, file=sys.stderr)
         return Ran(None, BUSY)
     except (OSError, RegistryError) as error:
         print(f"{name} {version}: {error}", file=sys.stderr)
@@ -214,39 +206,12 @@ def _next_window(engine: Engine, card: ModelCard) -> Window | None:
     return scheduled_window(time.time(), engine.settings.grace_seconds, latest)
 
 
+def _say_waiting() -> None:
+    print(f"another run is under way; waiting for it, {LOCK_WAIT_SECONDS:g} s at most", file=sys.stderr)
+
+
 def _with_progress(engine: Engine, card: ModelCard, window: Window, *, quiet: bool) -> Committed:
     if quiet:
         return engine.run(card, window)
     with TerminalProgress(f"{card.name} {card.version}") as progress:
         return engine.run(card, window, progress)
-
-
-@contextmanager
-def _lock(path: Path, wait_seconds: float) -> Iterator[None]:
-    """Hold the lock of one model version; the kernel frees it however the process ends.
-
-    Raises AlreadyRunning when another run still holds it after `wait_seconds`.
-    """
-    make_dirs(path.parent)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        deadline = time.monotonic() + wait_seconds
-        waiting = False
-        while not _is_taken(fd):
-            if time.monotonic() >= deadline:
-                raise AlreadyRunning(str(path))
-            if not waiting:
-                print(f"another run is under way; waiting for it, {wait_seconds:g} s at most", file=sys.stderr)
-                waiting = True
-            time.sleep(_LOCK_POLL_SECONDS)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _is_taken(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -184,3 +184,12 @@ def quoted(level: str) -> str:
 def printable(text: str) -> str:
     """Without control characters, which would steer a terminal or turn a line round."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def moment(text: str) -> str:
+    """A time for people, to the second.
+
+    >>> moment("2026-11-20T15:11:39.123456Z")
+    '2026-11-20 15:11:39 UTC'
+    """
+    return f"{text[:10]} {text[11:19]} UTC"

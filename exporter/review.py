@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import heapq
-import io
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from drift_engine.results.days import Review, ReviewRow
+from drift_engine.results.spreadsheets import csv_document
 
 #: What rows are sorted by; a "-" before it turns the order round.
 SORTS = ("confidence", "-confidence", "timestamp", "-timestamp")
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
-#: A spreadsheet takes a cell that begins so for a formula (or, tab and line ends, skips them and looks again).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-_PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 #: The columns before the features.
 _COLUMNS = ("timestamp", "request_id", "instance", "client_id", "prediction", "confidence", "label")
 
@@ -79,36 +74,16 @@ def features_of(rows: Sequence[ReviewRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.features))
 
 
-def to_csv(rows: Sequence[ReviewRow]) -> str:
-    """The rows as RFC 4180 CSV with a header, formulas neutralised.
+def to_csv(rows: Sequence[ReviewRow]) -> bytes:
+    """The rows as CSV with a header, formulas neutralised.
 
-    A text that a spreadsheet would take for a formula gets a leading apostrophe; numbers stay as they are. A feature
-    that is called like one of the first columns becomes `feature.<name>`, as in the log.
+    A feature that is called like one of the first columns becomes `feature.<name>`, as in the log.
     """
     features = features_of(rows)
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\r\n")
     header = [*_COLUMNS, *(f"feature.{name}" if name in _COLUMNS else name for name in features)]
-    writer.writerow([neutral(name) for name in header])
-    for row in rows:
-        own = (getattr(row, name) for name in _COLUMNS)
-        writer.writerow([neutral(value) for value in (*own, *(row.features.get(name) for name in features))])
-    return file.getvalue()
-
-
-def neutral(value: Any) -> Any:
-    """A cell's value that no spreadsheet takes for a formula.
-
-    >>> neutral("=1+1"), neutral(-1.5), neutral("-1.5"), neutral("-1+1"), neutral(None), neutral(True)
-    ("'=1+1", -1.5, '-1.5', "'-1+1", '', 'true')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
+    return csv_document(
+        header, ([*(getattr(row, name) for name in _COLUMNS), *map(row.features.get, features)] for row in rows)
+    )
 
 
 def _key(name: str) -> Callable[[ReviewRow], tuple[Any, ...]]:

@@ -9,16 +9,13 @@ were recorded are skipped.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
-import fcntl
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -37,6 +34,8 @@ from gateway.import_labels import (
 )
 from gateway.label_file import UnreadableFile
 from gateway.label_settings import Command, LabelSettings
+from gateway.locks import Busy, locked
+from gateway.process_group import die_with_parent, ends_by, stop_group
 from gateway.registry import Registry, RegistryError
 from gateway.settings import GatewaySettings, InvalidSettings, Paths, load
 
@@ -44,8 +43,6 @@ FAILED, BUSY = 3, os.EX_TEMPFAIL
 #: How long a command that is stopped may take to clean up.
 KILL_AFTER_SECONDS = 5.0
 _BLOCK_BYTES = 1 << 16
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 _EPILOG = """\
 exit codes, the gravest of all models:
@@ -77,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # As at Ctrl-C: what was started is stopped, and the lock is let go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with _alone(paths.state / "locks" / "fetch-labels.lock") as alone:
-            if not alone:
-                print("another fetch is under way", file=sys.stderr)
-                return BUSY
+        with locked(paths.state / "locks" / "fetch-labels.lock", "another fetch"):
             return _worst([_fetch(name, command, paths, gateway, settings) for name, command in chosen])
+    except Busy as error:
+        print(error, file=sys.stderr)
+        return BUSY
     except OSError as error:
         print(f"cannot be fetched: {error}", file=sys.stderr)
         return REFUSED
@@ -133,20 +130,23 @@ def run(command: Command, file: Path, *, seconds: float, bytes_max: int) -> int:
                 stdout=subprocess.PIPE,
                 # A group of its own: all of it can be stopped.
                 process_group=0,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         except OSError as error:
             raise CommandFailed(f"{command[0]} could not be started: {error.strerror}") from None
         assert process.stdout is not None
         try:
             size = _copied(process.stdout, output, deadline, bytes_max)
-            code = process.wait(timeout=max(0.0, deadline - time.monotonic()))
-        except (_TooLate, subprocess.TimeoutExpired):
+            if not ends_by(process, deadline):
+                raise _TooLate
+        except _TooLate:
             raise CommandFailed(f"{command[0]} took longer than {seconds:g} s and was stopped") from None
         except _TooMuch:
             raise CommandFailed(f"{command[0]} printed more than {bytes_max:,} bytes and was stopped") from None
         finally:
-            _stop(process)
+            process.stdout.close()
+            stop_group(process, KILL_AFTER_SECONDS)
+    code = process.returncode
     if code != 0:
         how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
         raise CommandFailed(f"{command[0]} {how}")
@@ -176,24 +176,6 @@ def _copied(source: IO[bytes], target: IO[bytes], deadline: float, bytes_max: in
         target.write(block)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a command and all that it started: TERM if it still runs, KILL to whatever is left then."""
-    assert process.stdout is not None
-    process.stdout.close()
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=KILL_AFTER_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _die_with_parent() -> None:
-    """Have the command killed when this process is, however that dies. Before it execs."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
 def _worst(codes: Sequence[int]) -> int:
     # What somebody else is doing is no fault.
     return max(code for code in codes if code != BUSY) if set(codes) != {BUSY} else BUSY
@@ -202,21 +184,6 @@ def _worst(codes: Sequence[int]) -> int:
 def _refused(name: str, error: Exception, code: int) -> int:
     print(f"{name}: refused: {error}", file=sys.stderr)
     return code
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[bool]:
-    """Hold the lock for the block; False when another process has it. A killed one frees it."""
-    make_dirs(lock.parent)
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(fd)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import fcntl
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import utc_text
-from gateway.files import make_dirs
 from gateway.label_file import FAULTS_KEPT, Key, LabelFile, UnreadableFile, read_labels
+from gateway.locks import Busy, locked
 from gateway.log import labels
 from gateway.log.line import header_line, unescape
 from gateway.log.reader import SegmentStream
@@ -185,18 +183,14 @@ def _record(
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """One import of a model's labels at a time: two at once would not see what the other records."""
-    try:
-        make_dirs(lock.parent)
-        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise ImportRefused(f"cannot lock {lock}: {error.strerror}") from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock, "another import of this model's labels"))
+        except Busy as error:
+            raise ImportBusy(str(error)) from None
+        except OSError as error:
+            raise ImportRefused(f"cannot lock {lock}: {error.strerror}") from None
         yield
-    except BlockingIOError:
-        raise ImportBusy("another import of this model's labels is under way") from None
-    finally:
-        os.close(fd)
 
 
 def _parser() -> argparse.ArgumentParser:

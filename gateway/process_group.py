@@ -18,13 +18,20 @@ def stop_group(process: subprocess.Popen[bytes], kill_after_seconds: float) -> N
     """End a child and all that it started: TERM if it still runs, KILL to whatever is left then."""
     if not has_ended(process):
         os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + kill_after_seconds
-        while not has_ended(process) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+        ends_by(process, time.monotonic() + kill_after_seconds)
     # The child itself is not reaped before this, so its number cannot belong to anybody else yet.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def ends_by(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Whether a child ends before that moment of the monotonic clock; waits for it, without reaping it."""
+    while not has_ended(process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -17,6 +17,7 @@ CONTRACTS = (
     "gateway.clock",
     "gateway.files",
     "gateway.heartbeat",
+    "gateway.locks",
     "gateway.label_settings",
     "gateway.log",
     "gateway.metrics_folder",

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from drift_engine.actions.act import Actor, Due
 from drift_engine.actions.settings import RetrainingSettings
 from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE
-from drift_engine.locks import Busy, locked
 from drift_engine.results.actions import KINDS, ActionLogError
 from drift_engine.results.incidents import IncidentError
 from drift_engine.results.store import ResultError
 from drift_engine.sentences import printable
+from gateway.locks import Busy, locked
 from gateway.registry import Registry, RegistryError
 from gateway.settings import InvalidSettings, Paths, load
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from drift_engine import evidently_report
@@ -14,11 +11,11 @@ from drift_engine.comparison.schema import Comparison
 from drift_engine.comparison.tables import ReferenceTable
 from drift_engine.comparison.text import headline, moved_columns
 from drift_engine.findings import Subject
+from drift_engine.pages import environment
 from drift_engine.results.schema import ColumnFinding
 from drift_engine.settings import DriftSettings
 from drift_engine.table import Table, sample
 
-_TEMPLATES = Path(__file__).parent.parent / "templates"
 _BODY = "<body>"
 
 
@@ -63,12 +60,12 @@ def _paired(subjects: Sequence[Subject], findings: Sequence[ColumnFinding]) -> l
 
 def _alone(comparison: Comparison, reference: ReferenceTable, notice: str) -> str:
     summary = Markup(_summary(comparison, reference, (notice,)))
-    return _environment().get_template("page.html.j2").render(summary=summary, title=headline(comparison))
+    return environment().get_template("page.html.j2").render(summary=summary, title=headline(comparison))
 
 
 def _summary(comparison: Comparison, reference: ReferenceTable, notices: Sequence[str]) -> str:
     return (
-        _environment()
+        environment()
         .get_template("comparison.html.j2")
         .render(
             c=comparison,
@@ -77,15 +74,4 @@ def _summary(comparison: Comparison, reference: ReferenceTable, notices: Sequenc
             moved=moved_columns(comparison),
             notices=notices,
         )
-    )
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )

@@ -15,9 +15,9 @@ import pyarrow as pa
 from drift_engine.console import TerminalProgress
 from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE
 from drift_engine.history.job import HistoryJob, Made
-from drift_engine.locks import Busy, locked
 from drift_engine.run import Progress, Silent
 from drift_engine.settings import DriftSettings
+from gateway.locks import Busy, locked
 from gateway.registry import Registry, RegistryError
 from gateway.settings import InvalidSettings, Paths, convert, load
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from drift_engine.reading.live_log import LiveRows
 from drift_engine.reading.logged import labels_of, moment_text, registry_columns
-from drift_engine.spreadsheets import Value, csv_document
+from drift_engine.results.spreadsheets import Value, csv_document
 from gateway.registry import ModelCard
 from gateway.registry.columns import class_text
 from gateway.registry.inference import Answers

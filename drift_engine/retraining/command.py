@@ -15,7 +15,6 @@ import pyarrow as pa
 from drift_engine.console import TerminalProgress
 from drift_engine.errors import DriftError
 from drift_engine.exit_codes import BUSY, FAILED, INSUFFICIENT, NOT_BETTER, OK, USAGE
-from drift_engine.locks import Busy, locked
 from drift_engine.paired.compare import deciding_figures
 from drift_engine.retraining.errors import TooFewRows
 from drift_engine.retraining.page import headline
@@ -23,6 +22,7 @@ from drift_engine.retraining.retrain import retrain
 from drift_engine.retraining.rows import Limits, Order
 from drift_engine.retraining.schema import PAGE, ModelReport
 from drift_engine.settings import DriftSettings
+from gateway.locks import Busy, locked
 from gateway.registry import ModelCard, Registry, RegistryError
 from gateway.settings import InvalidSettings, Paths, load
 

@@ -12,7 +12,7 @@ data/reference/<name>/<version>.parquet
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.files import fsync_dir, make_dirs, write_all, write_atomically
+from gateway.locks import Busy, locked
 from gateway.registry import pointer
 from gateway.registry.card import (
     CorruptCard,
@@ -125,16 +126,12 @@ class Registry:
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Hold the registry's lock: one change at a time. Raises RegistryError when another is under way."""
-        make_dirs(self.models)
-        fd = os.open(self.models / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                stack.enter_context(locked(self.models / ".lock", "another change"))
+            except Busy:
                 raise RegistryError(f"{self.models} is being changed by another command; try again later") from None
             yield
-        finally:
-            os.close(fd)
 
 
 def _user() -> str:

@@ -18,7 +18,6 @@ import pytest
 from drift_engine.__main__ import main
 from drift_engine.results import ResultStore
 from drift_engine.results.store import encode_latest
-from drift_engine.run_command import AlreadyRunning, _lock
 from gateway.clock import parse_utc, utc_text
 from gateway.files import make_dirs
 from gateway.log import labels, predictions
@@ -194,15 +193,6 @@ def test_a_persons_run_waits_for_the_one_under_way(registered: tuple[Path, Model
     assert b"waiting for it, 60 s at most" in said
     assert process.returncode == 0
     assert out.startswith(f"{card.name} {card.version} not enough data".encode())
-
-
-def test_waiting_for_another_run_has_an_end(tmp_path: Path) -> None:
-    """Then it is under way still."""
-    path = tmp_path / "drift.lock"
-    with open(path, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(AlreadyRunning), _lock(path, 0.3):
-            pass
 
 
 @pytest.mark.parametrize(

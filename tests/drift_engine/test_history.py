@@ -20,7 +20,6 @@ from drift_engine import exit_codes
 from drift_engine.history.job import HistoryJob, Made
 from drift_engine.history.label_index import read_index
 from drift_engine.history.score import latency_counts
-from drift_engine.locks import locked
 from drift_engine.results.days import (
     CONFIDENCE_BINS,
     EARLIER_KEPT_MAX,
@@ -36,6 +35,7 @@ from drift_engine.results.schema import Window
 from drift_engine.run import Silent
 from drift_engine.settings import DriftSettings
 from gateway.clock import parse_utc, utc_text
+from gateway.locks import locked
 from gateway.log import labels, predictions, retention, seal
 from gateway.log.settings import LogSettings
 from tests.drift_engine.scenario import NOW, Scenario, regression_card, rows

@@ -400,7 +400,7 @@ def test_a_report_that_cannot_be_written_keeps_the_version_from_appearing(place:
 
 def test_one_at_a_time(place: Place) -> None:
     """A second retraining of the model says so at once."""
-    from drift_engine.locks import locked
+    from gateway.locks import locked
 
     numbers_served(place, 600)
     with locked(place.paths.state / "locks" / "retrain-numbers.lock", "this test"):

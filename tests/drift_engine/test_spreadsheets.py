@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
-from drift_engine.spreadsheets import csv_document
+import pytest
+
+from drift_engine.results.spreadsheets import csv_document, field_of
 
 
 def test_formulas_are_neutralised_and_numbers_stay_numbers() -> None:
@@ -22,3 +24,9 @@ def test_formulas_are_neutralised_and_numbers_stay_numbers() -> None:
         ["'-x", ""],
         ['a"b,\nc', "true"],
     ]
+
+
+@pytest.mark.parametrize("value", ["plain", "1e5", "-2.5E-3", "+4", "-0.1"])
+def test_what_is_no_formula_stays(value: str) -> None:
+    """Numbers above all, also as texts: a column of them must still add up."""
+    assert field_of(value) == value

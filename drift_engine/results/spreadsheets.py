@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 Value = str | bool | int | float | None
 #: What makes a spreadsheet evaluate a field, or hides such a character behind blank ones.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def csv_document(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
@@ -24,8 +26,8 @@ def csv_document(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> byte
 def field_of(value: Value) -> str:
     """One field. A text that a spreadsheet would evaluate gets a leading apostrophe, which it hides.
 
-    >>> field_of("=1+1"), field_of(-1.5), field_of(None), field_of(True)
-    ("'=1+1", '-1.5', '', 'true')
+    >>> field_of("=1+1"), field_of(-1.5), field_of("-1.5"), field_of("-1+1"), field_of(None), field_of(True)
+    ("'=1+1", '-1.5', '-1.5', "'-1+1", '', 'true')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -33,4 +35,5 @@ def field_of(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+    is_formula = value.startswith(_FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
