@@ -24,7 +24,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from drift_engine.history.job import HistoryJob
 from drift_engine.reading.sources import Logs
 from drift_engine.results.schema import Result, Window
-from drift_engine.run import Engine, Silent
+from drift_engine.run import Engine, Known, Silent
 from drift_engine.settings import DriftSettings
 from gateway.clock import parse_utc, utc_text
 from gateway.log import labels, predictions, seal
@@ -118,7 +118,7 @@ def replay(stream: Stream, root: Path, every: int = 1) -> Iterator[Evening]:
 def _evening(engine: Engine, card: ModelCard, end: float) -> Result:
     """A run over the day; its quality is that of the newest labelled rows, however old."""
     window = Window(utc_text(end - DAY), utc_text(end), "adhoc")
-    return engine.repeat(card, window, Logs(engine.paths), engine.trend(card, window))
+    return engine.repeat(card, window, Logs(engine.paths), Known(engine.trend(card, window)))
 
 
 def _registered(stream: Stream, root: Path, registry: Registry) -> tuple[Any, ModelCard]:

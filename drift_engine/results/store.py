@@ -111,11 +111,12 @@ class ResultStore:
             latest = None
         if latest is not None and window.end > latest.window_end:
             return None
-        for folder in sorted(self.folder(name, version).glob(f"*-{_window_mark(window)}???"), reverse=True):
-            head = _read_head(folder / "result.json")
-            if head is not None and (head.window.start, head.window.end) == (window.start, window.end):
-                return head.run_id
-        return None
+        folders = self.folder(name, version).glob(f"*-{_window_mark(window)}???")
+        found = [_read_head(folder / "result.json") for folder in folders]
+        same = [head for head in found if head and (head.window.start, head.window.end) == (window.start, window.end)]
+        # Names sort by a clock, which may stand still or go back: what was replaced is not the newest.
+        replaced = {head.supersedes for head in same}
+        return max((head.run_id for head in same if head.run_id not in replaced), default=None)
 
     def commit(self, result: Result, html: bytes, finished_at: float) -> Path:
         """Write a run: report, result, and the pointer: to it, if no committed run ends later. Raises OSError.
@@ -254,6 +255,7 @@ class _Head:
     outcome: Outcome
     window: Window
     finished_at: str
+    supersedes: str | None = None
 
 
 def _read_head(path: Path) -> _Head | None:

@@ -162,8 +162,8 @@ def test_an_engine_folds_its_runs_into_incidents_and_tells_the_next_ones(tmp_pat
     assert "incident, critical: performance, first seen 2026-11-20T14:10:00Z" in said.getvalue()
     acting = Actor(place.paths.reports, RetrainingSettings(command=("true",)), lambda: NOW)
     assert [due.incident for due in acting.due("loans", "1")] == [incident]
-    # Nothing is known of the next window, neither rows nor labels; the recommendation stands.
-    later = place.run(window(1), performance_hours=0)
+    # Nothing is known of the next window, no rows, and of labels too few; the recommendation stands.
+    later = place.run(window(1), labelled_rows_min=1_000_000)
     assert later.result.concept_drift.detected is None
     assert later.result.retraining.decision == "recommended"
     assert "within the last 24 hours" in later.result.retraining.reasons[0]
@@ -171,5 +171,5 @@ def test_an_engine_folds_its_runs_into_incidents_and_tells_the_next_ones(tmp_pat
     assert later.result.retraining.recent.run_id == first.result.run_id
     assert later.incidents is not None
     assert [item.id for item in later.incidents.open if item.alert == "performance"] == [incident.id]
-    asked = place.run(dataclasses.replace(window(1), kind="adhoc"), performance_hours=0)
+    asked = place.run(dataclasses.replace(window(1), kind="adhoc"), labelled_rows_min=1_000_000)
     assert asked.result.retraining.decision == "unknown"
