@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
@@ -168,6 +169,7 @@ class Engine:
             qualities(last),
             rows_min=self.settings.labelled_rows_min,
             floor_percent=self.settings.trend_floor_percent,
+            since=date.fromisoformat(self._wanted(window).since[:10]),
         )
 
     def _look(

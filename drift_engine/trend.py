@@ -80,17 +80,20 @@ def trend_metric(card: ModelCard) -> str:
     return "mae" if card.task == "regression" else "accuracy"
 
 
-def trend_of(metric: str, days: Sequence[DayQuality], *, rows_min: int, floor_percent: float) -> Trend | None:
-    """The trend of a model version's quality; None where no day has a label.
+def trend_of(
+    metric: str, days: Sequence[DayQuality], *, rows_min: int, floor_percent: float, since: date = date.min
+) -> Trend | None:
+    """The trend of a model version's quality; None where no day has a label, or none from `since` on.
 
     Args:
         metric: "accuracy" (losses are 0 or 1) or "mae" (losses are absolute errors).
         days: in any order, one of a date.
         rows_min: labelled rows that each of the two times of 7 days needs.
         floor_percent: a fall of the figure by less than this part of what it was is none, however sure.
+        since: where the newest labels are of an earlier day, nobody knows what quality is like now.
     """
     settled = settled_days(days)
-    if not settled:
+    if not settled or settled[-1].day < since:
         return None
     by_day = {item.day: item.losses for item in settled}
     last = settled[-1].day

@@ -48,7 +48,9 @@ class Scale:
 
     def __init__(self, low: float, high: float) -> None:
         # A single value, too, gets a scale in which it can be read.
-        step = _nice((high - low) / _TICKS_MAX or abs(high) / 20)
+        # And values that differ in their last digits only, one that is more than rounding.
+        least = 4 * math.ulp(max(abs(low), abs(high)))
+        step = _nice(max((high - low) / _TICKS_MAX or abs(high) / 20, least))
         self.low = math.floor(low / step + 1e-9) * step
         self.high = max(math.ceil(high / step - 1e-9) * step, self.low + step)
         self._step = step

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 from flask import url_for
 
 from drift_engine.results import ResultStore
-from gateway.registry import RegistryError
+from gateway.registry import ModelCard, RegistryError
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Of a model report what says which artifact it is about."""
+
+    artifact_sha256: str
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,18 @@ class Links:
         """The report of a run."""
         return self._link(name, version, run_id, "report.html")
 
-    def model_report(self, name: str, version: str) -> str | None:
-        """What a candidate was fitted on, and how it compares with the version before."""
+    def model_report(self, card: ModelCard) -> str | None:
+        """What a candidate was fitted on, and how it compares with the version before.
+
+        A retraining that was stopped leaves a report of a version that never was, and another may have its number.
+        """
+        name, version = card.name, card.version
         try:
-            if not (self.store.folder(name, version) / "model_report.html").is_file():
+            folder = self.store.folder(name, version)
+            told = msgspec.json.decode((folder / "model_report.json").read_bytes(), type=_Told)
+            if told.artifact_sha256 != card.artifact.record.sha256 or not (folder / "model_report.html").is_file():
                 return None
-        except RegistryError:
+        except (OSError, RegistryError, ValueError, RecursionError):
             return None
         return url_for("model_report", name=name, version=version, file="model_report.html")
 

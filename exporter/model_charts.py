@@ -205,7 +205,8 @@ def incidents(span: Span, found: Sequence[Incident]) -> Chart | None:
     """When incidents lasted, those of the newest windows first."""
     first = parse_utc(f"{span.since}T00:00:00Z")
     stretches, rows = [], []
-    shown = found[:_INCIDENTS_MAX]
+    recent = [item for item in found if item.resolved_at is None or parse_utc(item.resolved_at) >= first]
+    shown = recent[:_INCIDENTS_MAX]
     for incident in shown:
         end = parse_utc(incident.resolved_at) if incident.resolved_at else first + span.days * _DAY_SECONDS
         text = incident_text(incident)

@@ -37,7 +37,7 @@ def versions_of(name: str, sources: Sources, links: Links) -> list[Version]:
             created_at=card.created_at,
             estimator=card.estimator,
             baseline=card.baseline,
-            model_report=links.model_report(name, card.version),
+            model_report=links.model_report(card),
             replay=links.newest_replay(name, card.version),
         )
         for card in sources.cards(name)

@@ -110,6 +110,8 @@ def _fetch(name: str | None, command: Command, paths: Paths, gateway: GatewaySet
         return _refused(card.name, error, FAILED)
     except RegistryError as error:
         return _refused(name or "default model", error, USAGE)
+    except OSError as error:
+        return _refused(name or "default model", error, REFUSED)
     return DONE
 
 

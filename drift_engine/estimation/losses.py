@@ -117,7 +117,10 @@ def _learn(inputs: Floats, categories: list[bool], seen: Floats, seed: int) -> _
         for part in parts:
             others = np.setdiff1d(np.arange(rows), part)
             trees = HistGradientBoostingRegressor(categorical_features=categories, random_state=seed, **_TREES)
-            folds.append(trees.fit(inputs[others], seen[others]))
+            known = inputs[others]
+            # A column without any value cannot be cut into bins.
+            known[:, np.isnan(known).all(axis=0)] = 0.0
+            folds.append(trees.fit(known, seen[others]))
             expected[part] = folds[-1].predict(inputs[part])
     floor = _ERROR_MIN * float(seen.mean())
     expected = np.maximum(expected, floor)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from drift_engine.console import TerminalProgress
-from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE
+from drift_engine.exit_codes import BUSY, FAILED, OK, USAGE, worst
 from drift_engine.history.job import HistoryJob, Made
 from drift_engine.run import Progress, Silent
 from drift_engine.settings import DriftSettings
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     except (InvalidSettings, RegistryError, ValueError) as error:
         print(error, file=sys.stderr)
         return USAGE
-    return max((_history(paths, settings, name, days, options) for name in names), default=OK)
+    return worst([_history(paths, settings, name, days, options) for name in names])
 
 
 def _parser() -> argparse.ArgumentParser:

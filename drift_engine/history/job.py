@@ -44,7 +44,7 @@ from gateway.clock import utc_text
 from gateway.log import labels, predictions
 from gateway.log.segment import segment_id_of
 from gateway.registry import ModelCard, Registry, RegistryError
-from gateway.registry.card import VERSION_PATTERN
+from gateway.registry.card import VERSION_PATTERN, check_name
 from gateway.settings import Paths
 
 #: So many labels are looked up at a time.
@@ -99,6 +99,7 @@ class HistoryJob:
 
         Raises OSError: a record could not be written.
         """
+        self._drop_reviews(name, version)
         model = _model(self._registry, self._live, name)
         index = self._index(model)
         write_index(self._paths.state, name, index)
@@ -191,7 +192,6 @@ class HistoryJob:
                 records[day] = made.record
                 yield made
         self._count_orphans(records, orphaned)
-        self._drop_reviews(card, records)
 
     def _make(
         self,
@@ -267,12 +267,26 @@ class HistoryJob:
             counts = dataclasses.replace(newest.labels, orphaned=orphaned)
             self._store.write(dataclasses.replace(newest, labels=counts), None)
 
-    def _drop_reviews(self, card: ModelCard, records: dict[str, DayRecord]) -> None:
-        """Rows of the log are kept no longer than the log keeps them, or than the history is."""
-        for day in self._store.reviews(card.name, card.version):
-            record = records.get(day)
-            if day < self._kept_from or (record is not None and not is_whole(self._live, record)):
-                self._store.drop_review(card.name, card.version, day)
+    def _drop_reviews(self, name: str, version: str | None) -> None:
+        """Rows of the log are kept no longer than the log keeps them, or than the history is.
+
+        First, and of all that is kept: also of versions that have no log, or no card, any more.
+        """
+        for folder in sorted(self._store.reports.glob(f"{check_name(name)}/*/days")):
+            of = folder.parent.name
+            for day in self._store.reviews(name, of) if version in (None, of) else ():
+                if day < self._kept_from or not self._is_whole(name, of, day):
+                    self._store.drop_review(name, of, day)
+
+    def _is_whole(self, name: str, version: str, day: str) -> bool:
+        """Whether the day's rows are all in the log still; a record that is not ours to read is left to its writer."""
+        try:
+            record = self._store.read(name, version, day)
+        except NewerDay:
+            return True
+        except DayError:
+            return False
+        return record is not None and is_whole(self._live, record)
 
 
 @dataclass(frozen=True)

@@ -201,10 +201,13 @@ def _probability_figures(
 
 def _error_figures(truth: Floats, first: Answers, second: Answers) -> list[_Figure]:
     errors = np.column_stack([first.predictions - truth, second.predictions - truth]).astype(np.float64)
-    return [
-        _Figure("mae", None, False, np.abs(errors), of=_as_is),
-        _Figure("rmse", None, False, errors**2, of=np.sqrt),
-    ]
+    # Numbers near the limits of a float overflow when they are squared or summed; such a figure is left out.
+    with np.errstate(all="ignore"):
+        found = [
+            _Figure("mae", None, False, np.abs(errors), of=_as_is),
+            _Figure("rmse", None, False, errors**2, of=np.sqrt),
+        ]
+        return [figure for figure in found if np.isfinite((figure.terms**2).sum(axis=0)).all()]
 
 
 def _judged(figures: Sequence[_Figure], block_rows: int, seed: int) -> tuple[PairedFigure, ...]:

@@ -17,7 +17,8 @@ _PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 def csv_document(header: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
     """The rows under their header, in UTF-8, lines ended by CRLF as RFC 4180 says."""
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
+    # Each in quotes: where a spreadsheet separates by semicolons, what follows one would be a cell of its own.
+    writer = csv.writer(stream, quoting=csv.QUOTE_ALL)
     writer.writerow([field_of(name) for name in header])
     writer.writerows([field_of(value) for value in row] for row in rows)
     return stream.getvalue().encode()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from drift_engine.reading.live_log import LiveRows
@@ -53,6 +54,7 @@ def rows_to_fit(
     """The table first, then the logs' rows in order of time; of too many the newest."""
     card, split = order.card, int(newest.times[0])
     others, left_out, notes, inputs = _other_versions(paths, registry, order, split, progress)
+    others = _of_other_requests(others, [older, newest], left_out)
     found = [Source(f"log of version {card.version}", older), *others]
     sources = _newest_of(found, order.limits.rows_max)
     if (count := _count(sources)) < _count(found):
@@ -120,6 +122,33 @@ def _other_versions(
             sources.append(Source(f"log of version {version}", log.live))
             left_out |= {f"of version {version}, {reason}": count for reason, count in log.left_out.items()}
     return sources, left_out, tuple(notes), tuple(inputs.values())
+
+
+def _of_other_requests(sources: Sequence[Source], known: Sequence[LiveRows], left_out: dict[str, int]) -> list[Source]:
+    """Each source without the rows of requests that `known`, or a source before it, has.
+
+    A version that shadows logs the same requests as the one that serves, a moment later: such a row may lie on the
+    other side of the split, and would count twice on the same side.
+    """
+    seen = pd.concat([_requests(live) for live in known])
+    found = []
+    for source in sources:
+        mine = _requests(source.live)
+        new = ~mine.isin(seen).to_numpy()
+        if not new.all():
+            left_out[f"{source.name}, of requests that another log holds"] = int(np.sum(~new))
+        if new.any():
+            found.append(replace(source, live=take_rows(source.live, new)))
+        seen = pd.concat([seen, mine])
+    return found
+
+
+def _requests(live: LiveRows) -> pd.Series[str]:
+    """What each row answered: the request's id with the place in its batch."""
+    assert live.attached is not None  # `read_labelled_log` asks for it
+    keys = live.attached.keys
+    instances = pd.Series(keys["instance"].to_numpy(zero_copy_only=False)).astype("Int64").astype(str)
+    return pd.Series(keys["request_id"].to_pylist(), dtype=str) + ":" + instances
 
 
 def used_of(card: ModelCard, source: Source) -> RowsUsed:

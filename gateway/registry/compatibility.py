@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.registry.card import Feature, ModelCard, RegistryError
+from gateway.registry.columns import class_text
 
 _SHOWN_MAX = 3
 
@@ -19,7 +20,7 @@ def refuse_unlike(serving: ModelCard, other: ModelCard) -> None:
         what = f"other features than {serving.version}: {_difference(serving, other)}"
     elif serving.task != other.task:
         what = f"another task than {serving.version}: {other.task} instead of {serving.task}"
-    elif set(serving.classes) != set(other.classes):
+    elif set(map(class_text, serving.classes)) != set(map(class_text, other.classes)):
         what = f"other classes than {serving.version}"
     else:
         return

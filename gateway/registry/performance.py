@@ -107,21 +107,27 @@ def regression_metrics(labels: Floats, predictions: Floats) -> tuple[Metric, ...
         predictions: shape (rows,), finite.
 
     Returns:
-        r2 is left out when all labels are equal; bounds are None under `intervals.MEAN_ROWS_MIN` rows. Empty without
-        rows.
+        r2 is left out when all labels are equal, and every figure that overflows; bounds are None under
+        `intervals.MEAN_ROWS_MIN` rows. Empty without rows.
     """
     labels, predictions = np.asarray(labels, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
     if len(labels) == 0:
         return ()
-    # Centred labels: a sum of squares minus a squared sum loses all digits when the mean is large.
-    errors, spreads = predictions - labels, (labels - labels.mean()) ** 2
-    squares = errors**2
-    low, high = mean_interval(squares)
-    rmse = Metric("rmse", math.sqrt(squares.mean()), _root(low), _root(high), None, _method(low, "hall"))
-    metrics = [_mean_metric("mae", np.abs(errors), least=0.0), rmse, _mean_metric("bias", errors)]
-    if np.ptp(labels) > 0:
-        metrics.append(_r2_metric(squares, spreads))
-    return tuple(metrics)
+    # Numbers near the limits of a float overflow when they are squared or summed; such a figure is left out.
+    with np.errstate(all="ignore"):
+        # Centred labels: a sum of squares minus a squared sum loses all digits when the mean is large.
+        errors, spreads = predictions - labels, (labels - labels.mean()) ** 2
+        squares = errors**2
+        low, high = mean_interval(squares)
+        rmse = Metric("rmse", math.sqrt(squares.mean()), _root(low), _root(high), None, _method(low, "hall"))
+        metrics = [_mean_metric("mae", np.abs(errors), least=0.0), rmse, _mean_metric("bias", errors)]
+        if np.ptp(labels) > 0:
+            metrics.append(_r2_metric(squares, spreads))
+    return tuple(metric for metric in metrics if _is_finite(metric))
+
+
+def _is_finite(metric: Metric) -> bool:
+    return all(math.isfinite(value) for value in (metric.value, metric.lower, metric.upper) if value is not None)
 
 
 def accuracy_drop(baseline: Metric, correct: int, rows: int, allowed_percent: float = 5.0) -> AccuracyDrop | None:

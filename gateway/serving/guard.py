@@ -33,6 +33,11 @@ class Guard:
             raise Problem(problems.TOO_MANY_REQUESTS, f"{owner} has used up its requests for now")
         return owner
 
+    def give_back(self, owner: str) -> None:
+        """Take back the count of a request that was admitted and is to be admitted once more."""
+        if self._tokens is not None:
+            self._allowance.give_back(owner)
+
 
 class Allowance:
     """So many requests a second for each name, and a burst of as many (a token bucket per name).
@@ -58,3 +63,9 @@ class Allowance:
         left = min(self._burst, left + (now - at) * self._per_second)
         self._left[name] = (left - 1 if left >= 1 else left, now)
         return left >= 1
+
+    def give_back(self, name: str) -> None:
+        """Count one request of `name` less."""
+        if name in self._left:
+            left, at = self._left[name]
+            self._left[name] = (min(self._burst, left + 1), at)

@@ -92,13 +92,16 @@ class Lane:
         if serving.splits and not _other_is_plain(serving, served, body):
             return None
         request_id = str(uuid.uuid4())
+        client = self._admitted(asked)
+        if client is None:
+            return None
         try:
-            client = self._guard.admit(asked.authorization)
             prediction = predict(
                 served, [row], is_batch=False, request_id=request_id, client_id=client_id, started=started
             )
         except Problem:
             # Flask comes to the same end, and says so; in a split the other version may be drawn, and answer.
+            self._guard.give_back(client)
             return None
         pending = Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
         self._scored.append(pending)
@@ -119,20 +122,28 @@ class Lane:
         request_id = str(uuid.uuid4())
         with self._turns:
             rows = served.decoder.rows(body)
-            if rows is None:
+            client = self._admitted(asked) if rows is not None else None
+            if rows is None or client is None:
                 return None
             try:
-                client = self._guard.admit(asked.authorization)
                 prediction = predict(
                     served, rows, is_batch=True, request_id=request_id, client_id=client_id, started=started
                 )
             except Problem:
                 # Flask comes to the same end, and says so.
+                self._guard.give_back(client)
                 return None
         pending = Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
         with prediction.in_flight():
             pending.error = _recorded(served.predictions, prediction.payloads)
         return pending
+
+    def _admitted(self, asked: PlainPrediction) -> str | None:
+        """Who asks, "" where nobody needs a name; None for one whom Flask is to refuse."""
+        try:
+            return self._guard.admit(asked.authorization)
+        except Problem:
+            return None
 
     def flush(self) -> None:
         """Record what was taken since the last time, all of it together."""

@@ -140,6 +140,18 @@ def test_the_newest_rows_are_fitted_by_nobody(place: Place) -> None:
     assert np.array_equal(*answers)
 
 
+def test_what_a_shadow_logged_too_is_fitted_once_and_never_judged(place: Place) -> None:
+    """The same requests, under the same ids, a moment later than in the log of the version that serves."""
+    numbers_served(place)
+    other = register_numbers(place.registry, place.root / "shadow")
+    answered.answer(place.registry, place.paths.live, other, turned(2000, seed=7), start=START + 0.9, step_seconds=STEP)
+    report = retrained(place, other)
+    assert sum(used.rows for used in report.fitted) == 1400
+    assert report.judged.rows == 600
+    # 1,400 are fitted as the shadow logged them, and the first that is judged was served before its shadow answered.
+    assert report.left_out["log of version 1, of requests that another log holds"] == 1401
+
+
 def test_a_batch_stays_on_one_side_and_late_labels_are_counted(place: Place) -> None:
     """Rows of one moment are judged or fitted together; labels that came after the split are told."""
     card = register_numbers(place.registry, place.root / "in")

@@ -30,3 +30,8 @@ def test_formulas_are_neutralised_and_numbers_stay_numbers() -> None:
 def test_what_is_no_formula_stays(value: str) -> None:
     """Numbers above all, also as texts: a column of them must still add up."""
     assert field_of(value) == value
+
+
+def test_a_field_stays_one_where_semicolons_separate() -> None:
+    """As they do for spreadsheets in much of Europe: all of it is in quotes."""
+    assert csv_document(["name"], [["x;=HYPERLINK(1)"]]).decode() == '"name"\r\n"x;=HYPERLINK(1)"\r\n'

@@ -60,6 +60,16 @@ def test_a_week_that_ended_is_no_decline_any_more() -> None:
     assert found.sentence.endswith("no decline beyond chance")
 
 
+def test_where_labels_stopped_nothing_is_known_of_now() -> None:
+    """A decline that was seen long ago is not told again every day until its records are gone."""
+    found = days([100] * 14 + [110, 130, 150, 170, 190, 210, 230])
+    last = found[-1].day
+    assert trend(found).declining
+    args = {"rows_min": 100, "floor_percent": 1.0}
+    assert trend_of("accuracy", found, **args, since=last) == trend(found)
+    assert trend_of("accuracy", found, **args, since=last + timedelta(days=1)) is None
+
+
 def test_two_days_are_not_enough_and_a_trifle_is_none() -> None:
     """Three days in a row are asked for; and 1 % of the figure, however sure."""
     assert trend(days([100] * 12 + [300] * 2)).declining is False

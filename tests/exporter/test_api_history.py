@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from drift_engine.results import Result
 from drift_engine.results.actions import ActionLog
 from drift_engine.results.schema import Alert, ConceptDrift, Performance, Retraining
+from gateway.registry import ModelCard, Registry
 from tests import kept, results
 from tests.exporter.site import Site
 from tests.results import accuracy
@@ -118,6 +120,17 @@ def test_the_history_has_each_kept_day_with_its_interval_and_revision(site: Site
     assert len(get(site, "/api/metrics/history")["models"][0]["history"]) == 3
 
 
+def site_card(site: Site, version: str) -> ModelCard:
+    """The card of a version."""
+    return Registry(site.paths.models, site.paths.reference).card("fraud", version)
+
+
+def retraining_versions(site: Site) -> dict[str, Any]:
+    """What the API says of each version."""
+    (fraud,) = get(site, "/api/retraining/status")["models"]
+    return {version["version"]: version for version in fraud["versions"]}
+
+
 def test_retraining_tells_reasons_evidence_and_candidates(site: Site) -> None:
     """A candidate is a registered version that does not serve, with its model report where it has one."""
     site.serve(fraud="2")
@@ -126,6 +139,11 @@ def test_retraining_tells_reasons_evidence_and_candidates(site: Site) -> None:
     report = site.home(version="2") / "model_report.html"
     report.parent.mkdir(parents=True)
     report.write_text("<!doctype html><title>candidate</title>")
+    artifact = site_card(site, "2").artifact.record.sha256
+    told = report.with_suffix(".json")
+    told.write_text(json.dumps({"artifact_sha256": "of a version that never was"}))
+    assert all(version["model_report"] is None for version in retraining_versions(site).values())
+    told.write_text(json.dumps({"artifact_sha256": artifact}))
     replay = site.home(version="2") / "replays" / "20261120T120000.000000Z-0a1b2c" / "replay.html"
     replay.parent.mkdir(parents=True)
     replay.write_text("<!doctype html><title>replayed</title>")

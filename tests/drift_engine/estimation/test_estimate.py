@@ -204,3 +204,16 @@ def test_odd_columns_are_survived() -> None:
             300,
         )
         assert estimate_quality(card, reference, same, SETTINGS).metric("accuracy") is not None
+
+
+@pytest.mark.parametrize("known", [0, 2])
+def test_a_number_that_is_hardly_ever_there_keeps_nothing_from_being_estimated(known: int) -> None:
+    """Trees cannot cut a column without any value; a fold of the reference may well be without."""
+    rng = np.random.default_rng(9)
+    reference, live = numbers(rng, 1000), numbers(rng, 500)
+    sparse = np.full(1000, np.nan)
+    sparse[:known] = 1.0
+    columns = {**reference.columns, "noise": NumberColumn(sparse)}
+    estimate = estimate_quality(NUMBERS, Table(columns, 1000), live, SETTINGS)
+    assert estimate.reason is None
+    assert {metric.name for metric in estimate.metrics} == {"mae", "rmse"}

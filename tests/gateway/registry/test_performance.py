@@ -211,3 +211,13 @@ def _accuracy(correct: int, rows: int) -> list[Metric]:
     labels = np.array(["a"] * rows)
     predictions = np.array(["a"] * correct + ["b"] * (rows - correct))
     return [classification_metrics(labels, predictions, None, ["a", "b"], None)[0]]
+
+
+def test_figures_that_overflow_are_left_out() -> None:
+    """One label of 1e200 is a number, and its square is none: a card with it could not be read again."""
+    rng = np.random.default_rng(1)
+    labels = rng.normal(size=200)
+    labels[7] = 1e200
+    assert regression_metrics(labels, rng.normal(size=200)) == ()
+    labels[7] = 1e100
+    assert {metric.name for metric in regression_metrics(labels, rng.normal(size=200))} == {"mae", "bias", "r2"}
