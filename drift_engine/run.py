@@ -35,7 +35,7 @@ from drift_engine.scales import LONGER
 from drift_engine.settings import DriftSettings
 from drift_engine.subjects import answer_subjects, input_subjects
 from drift_engine.table import Table, sample
-from drift_engine.trend import qualities, trend_metric, trend_of
+from drift_engine.trend import WINDOW_DAYS, qualities, trend_metric, trend_of
 from drift_engine.window import DAY_SECONDS
 from gateway.clock import parse_utc, utc_text
 from gateway.registry import ModelCard, Registry
@@ -163,13 +163,16 @@ class Engine:
 
     def trend(self, card: ModelCard, window: Window) -> Trend | None:
         """The trend of quality over the kept days up to the window's end."""
+        # As far back as labels are waited for, and the trend's own two weeks at least.
+        patience = max(self.settings.performance_days, 2.0 * WINDOW_DAYS) * DAY_SECONDS
+        since = utc_text(max(0.0, parse_utc(window.end) - patience))
         last = DayStore(self.paths.reports).newest(card.name, card.version, window.end, self.settings.history_days)
         return trend_of(
             trend_metric(card),
             qualities(last),
             rows_min=self.settings.labelled_rows_min,
             floor_percent=self.settings.trend_floor_percent,
-            since=date.fromisoformat(self._wanted(window).since[:10]),
+            since=date.fromisoformat(since[:10]),
         )
 
     def _look(
