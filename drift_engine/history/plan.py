@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -90,21 +91,28 @@ def days_to_make(
 ) -> list[str]:
     """Of `days`, those to make now, newest first: what is asked for most is there soonest.
 
+    Last come those of which nothing is new but a file that could not be read: it may never be, and must hold up no
+    other.
+
     Args:
         files: the version's prediction segments.
         records: what is kept, by day.
         labels: of a day, the label segments that speak of its predictions and how much of each is to be read.
         left_alone: days that cannot be made whole, or are not ours to make.
     """
-    found = []
+    found: list[str] = []
+    last: list[str] = []
     for day in reversed(days):
         mine = {file.segment: file.bytes for file in files if file.may_have(day)}
         record = records.get(day)
         if not mine or day in left_alone:
             continue
-        if record is None or not record.complete or _has_more(record, {**mine, **labels(day)}):
+        segments = {**mine, **labels(day)}
+        if record is None or not record.complete or _has_more(record, segments, but=_unread(record)):
             found.append(day)
-    return found
+        elif _has_more(record, segments):
+            last.append(day)
+    return found + last
 
 
 def is_whole(live: Path, record: DayRecord) -> bool:
@@ -112,10 +120,20 @@ def is_whole(live: Path, record: DayRecord) -> bool:
     return all(located(live, file) is not None for file in record.inputs if file.log == "predictions" and file.segment)
 
 
-def _has_more(record: DayRecord, segments: Mapping[str, int]) -> bool:
+def _has_more(record: DayRecord, segments: Mapping[str, int], but: Collection[str] = ()) -> bool:
     """Whether any of the segments, given with their lengths, holds more than the record was made from."""
     read = {file.segment: file.bytes_read for file in record.inputs}
-    return any(size > read.get(segment, 0) for segment, size in segments.items())
+    return any(size > read.get(segment, 0) for segment, size in segments.items() if segment not in but)
+
+
+def _unread(record: DayRecord) -> set[str]:
+    """Segments that could not be read when the record was made."""
+    found = set()
+    for file in record.inputs:
+        with contextlib.suppress(UnreadableSegment):
+            if not file.segment:
+                found.add(parse_name(Path(file.path)).segment_id)
+    return found
 
 
 def _made_on(segment: str) -> str:
