@@ -36,5 +36,7 @@ def field_of(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    is_formula = value.startswith(_FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(value)
-    return f"'{value}" if is_formula else value
+    # A damaged file may hold anything.
+    text = str(value)
+    is_formula = text.startswith(_FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text
