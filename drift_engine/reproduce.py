@@ -17,7 +17,7 @@ import msgspec
 
 from drift_engine.errors import DriftError
 from drift_engine.reading.log_files import located
-from drift_engine.reading.sources import RecordedLogs
+from drift_engine.reading.sources import Logs
 from drift_engine.results.schema import InputFile, Result
 from drift_engine.results.store import ResultError, ResultStore, RunPlace, encode_result, read_result
 from drift_engine.run import Engine, Known, library_versions
@@ -110,7 +110,7 @@ def reproduce(paths: Paths, run_id: str) -> Reproduction:
     card = engine.registry.card(recorded.model_name, recorded.model_version)
     reference_inputs = recorded.reference.inputs if recorded.reference else ()
     check_inputs(engine, card, recorded, (*recorded.inputs, *reference_inputs))
-    source = RecordedLogs(paths, recorded.inputs, reference_inputs)
+    source = Logs(paths, recorded.inputs, reference_inputs)
     known = Known(recorded.concept_drift.trend, recorded.retraining.recent)
     if known.trend is not None:
         notes.append("the trend over days is taken as recorded: days are scored again, and not kept as they were")

@@ -35,9 +35,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Logs:
-    """The logs as they are now."""
+    """The logs as they are now; or what a run recorded: of each file as many bytes as it read, and no other file.
+
+    Attributes:
+        recorded, recorded_reference: the inputs of the run to repeat; None for the logs as they are.
+    """
 
     paths: Paths
+    recorded: tuple[InputFile, ...] | None = None
+    recorded_reference: tuple[InputFile, ...] | None = None
 
     @property
     def _cache(self) -> ColumnCache:
@@ -53,7 +59,7 @@ class Logs:
         wanted: Wanted | None = None,
         progress: Progress = lambda *_: None,
     ) -> LiveRows:
-        """See Source."""
+        """See Source. Raises InputGone."""
         return read_live(
             self.paths.live,
             card,
@@ -62,46 +68,10 @@ class Logs:
             window_start=window_start,
             end=end,
             wanted=wanted,
-            progress=progress,
-        )
-
-    def reference(self, card: ModelCard, spans: Sequence[Span]) -> SpanRows:
-        """See Source."""
-        return read_spans(self.paths.live, card, spans, cache=self._cache)
-
-
-@dataclass(frozen=True)
-class RecordedLogs:
-    """The prefixes that a run recorded: of each file as many bytes as it read, and no other file."""
-
-    paths: Paths
-    inputs: tuple[InputFile, ...]
-    reference_inputs: tuple[InputFile, ...]
-
-    def live(
-        self,
-        card: ModelCard,
-        *,
-        span_start: str,
-        window_start: str,
-        end: str,
-        wanted: Wanted | None = None,
-        progress: Progress = lambda *_: None,
-    ) -> LiveRows:
-        """See Source. Raises InputGone."""
-        return read_live(
-            self.paths.live,
-            card,
-            cache=ColumnCache(self.paths.state / "columns"),
-            span_start=span_start,
-            window_start=window_start,
-            end=end,
-            wanted=wanted,
-            recorded=self.inputs,
+            recorded=self.recorded,
             progress=progress,
         )
 
     def reference(self, card: ModelCard, spans: Sequence[Span]) -> SpanRows:
         """See Source. Raises InputGone."""
-        cache = ColumnCache(self.paths.state / "columns")
-        return read_spans(self.paths.live, card, spans, cache=cache, recorded=self.reference_inputs)
+        return read_spans(self.paths.live, card, spans, cache=self._cache, recorded=self.recorded_reference)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+from drift_engine.arguments import count, refuse
 from drift_engine.console import TerminalProgress
 from drift_engine.errors import DriftError
 from drift_engine.exit_codes import DIFFERS, FAILED, INSUFFICIENT, OK, USAGE
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         assert isinstance(settings, DriftSettings)
         order = _order(paths, options, settings.seed)
     except (InvalidSettings, RegistryError, DriftError) as error:
-        return _refuse(error, USAGE)
+        return refuse(error, USAGE)
     return _run(paths, order)
 
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--since", metavar="T", help="rows from then on, e.g. 2026-11-20T15:00:00Z (default: all)")
     parser.add_argument("--until", metavar="T", help="rows before then (default: all)")
     parser.add_argument(
-        "--rows", type=_count, default=_ROWS_MAX, metavar="N", help="the newest so many rows (default: %(default)s)"
+        "--rows", type=count, default=_ROWS_MAX, metavar="N", help="the newest so many rows (default: %(default)s)"
     )
     return parser
 
@@ -95,23 +95,11 @@ def _run(paths: Paths, order: Order) -> int:
         with TerminalProgress(f"{order.card.name} {order.card.version}") as progress:
             found, folder = replay(paths, order, replay_id=new_replay_id(started), now=started, progress=progress)
     except NothingToReplay as error:
-        return _refuse(error, INSUFFICIENT)
+        return refuse(error, INSUFFICIENT)
     except (DriftError, RegistryError, OSError) as error:
-        return _refuse(error, FAILED)
+        return refuse(error, FAILED)
     _tell(found, folder)
     return DIFFERS if found.differing else OK
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def _refuse(error: Exception, code: int) -> int:
-    print(f"refused: {error}", file=sys.stderr)
-    return code
 
 
 def _tell(found: Replay, folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from drift_engine.arguments import count, refuse
 from drift_engine.console import TerminalProgress
 from drift_engine.errors import DriftError
 from drift_engine.exit_codes import BUSY, FAILED, INSUFFICIENT, NOT_BETTER, OK, USAGE
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         card = Registry(paths.models, paths.reference).resolve(options.name, options.version)
         order = Order(card, options.train, _deciding(card, options.decide_by), _limits(options), settings.seed)
     except (InvalidSettings, RegistryError, DriftError) as error:
-        return _refuse(error, USAGE)
+        return refuse(error, USAGE)
     return _run(paths, order, promote=options.promote)
 
 
@@ -94,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            type=_count,
+            type=count,
             default=getattr(limits, name),
             metavar="N",
             help=f"{about} (default: %(default)s)",
@@ -111,13 +112,13 @@ def _run(paths: Paths, order: Order, *, promote: bool) -> int:
         ):
             report = retrain(paths, order, now=time.time(), progress=progress)
     except Busy as error:
-        return _refuse(error, BUSY)
+        return refuse(error, BUSY)
     except TooFewRows as error:
-        return _refuse(error, INSUFFICIENT)
+        return refuse(error, INSUFFICIENT)
     except DriftError as error:
-        return _refuse(error, USAGE)
+        return refuse(error, USAGE)
     except (RegistryError, OSError) as error:
-        return _refuse(error, FAILED)
+        return refuse(error, FAILED)
     _tell(paths, report)
     return _promote(report) if promote else OK
 
@@ -137,18 +138,6 @@ def _share(text: str) -> float:
     if not 0.05 <= value <= 0.9:
         raise argparse.ArgumentTypeError(f"{text} is not between 0.05 and 0.9")
     return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def _refuse(error: Exception, code: int) -> int:
-    print(f"refused: {error}", file=sys.stderr)
-    return code
 
 
 def _tell(paths: Paths, report: ModelReport) -> None:

@@ -55,7 +55,7 @@ class Crowd:
 
     def fewest(self, but: int) -> int:
         """The smallest count of the other workers."""
-        return min((count for slot, count in enumerate(self._slots) if slot != but), default=NOBODY)
+        return min(min(self._slots[:but], default=NOBODY), min(self._slots[but + 1 :], default=NOBODY))
 
 
 class Manners:
