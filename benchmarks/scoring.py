@@ -30,9 +30,9 @@ from demo.train import fraud_card, fraud_parts
 from gateway.registry import Registry
 from gateway.registry.artifact import load_verified
 from gateway.registry.check_rows import read_check_rows
-from gateway.serving.model import LoadedModel
 from gateway.serving.scoring import Scorer, scorer_of
 from gateway.serving.scoring.compiled import FEW_ROWS
+from gateway.serving.scoring.model import LoadedModel
 
 TRAINED_ROWS = 5_000
 #: Each figure is the best of so many repeats, each of which takes about this long.

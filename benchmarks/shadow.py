@@ -33,7 +33,7 @@ from gateway.registry import Registry
 from gateway.registry.changes import Changes
 from gateway.serving.models import Models
 from gateway.serving.prediction import Prediction
-from gateway.serving.shadow import ShadowFeed
+from gateway.serving.shadow.feed import ShadowFeed
 
 BODIES = 256
 PRODUCT, THREAD = "gateway.serving.app:create_app()", "benchmarks.shadow:with_a_thread()"

@@ -87,7 +87,7 @@ def _run(changes: Changes, options: argparse.Namespace) -> Change:
 
 def _check(registry: Registry, name: str, version: str) -> None:
     """Load the version as a gateway worker would, and let it prove its answers. Raises RegistryError."""
-    from gateway.serving.model import LoadedModel
+    from gateway.serving.scoring.model import LoadedModel
 
     try:
         # As in a worker: scikit-learn warns on rows in array form, which was proven at registration.

@@ -16,7 +16,7 @@ from gateway.log.line import header_line
 from gateway.log.writer import SegmentWriter
 from gateway.registry import ModelCard, Registry
 from gateway.registry.columns import class_text
-from gateway.serving.model import Answers, LoadedModel
+from gateway.serving.scoring.model import Answers, LoadedModel
 
 _BATCH_ROWS = 5000
 

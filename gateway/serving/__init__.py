@@ -1,6 +1,8 @@
-"""The Flask application and what it is made of. Private to the gateway: nothing downstream imports it.
+"""What answers requests. Private to the gateway: nothing downstream imports it.
 
-A request walks `app` -> `body` (strict JSON) -> `validation` (marshmallow) -> `model` (scikit-learn) ->
-`gateway.log` (recorded) -> answer; `problems` turns every refusal into RFC 9457; `models` holds the loaded
-models and watches the registry; `metrics` counts.
+`gunicorn_conf` starts workers (`worker`), which take the plain predictions themselves and leave all else to Flask:
+`app` -> `body` (strict JSON) -> `validation` (marshmallow, or `decoder` for valid rows) -> `prediction`
+(`models`: what is loaded and serves; `scoring`: how it answers) -> `gateway.log` (recorded) -> `answer`. `guard` says
+who may ask; `problems` and `refusals` turn what is refused into RFC 9457; `metrics` and `access` count and tell.
+`v2` speaks the Open Inference Protocol, `openapi` documents it all, `shadow` scores again what was answered.
 """

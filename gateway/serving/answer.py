@@ -10,7 +10,7 @@ from flask import Response, current_app, g
 
 from gateway.serving.body import JSON_TYPE
 from gateway.serving.prediction import Prediction, record
-from gateway.serving.shadow import ShadowFeed
+from gateway.serving.shadow.feed import ShadowFeed
 
 
 def json_answer(document: Any, status: int = 200) -> Response:

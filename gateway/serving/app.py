@@ -13,19 +13,20 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.clock import utc_text
 from gateway.registry import Registry
-from gateway.serving import api_docs, problems, refusals
+from gateway.serving import problems, refusals
 from gateway.serving.access import AccessLog, Asked
 from gateway.serving.answer import answer, json_answer
 from gateway.serving.body import JSON_TYPE, parse_object, read
 from gateway.serving.guard import Guard
-from gateway.serving.lane import Lane
-from gateway.serving.model import LoadedModel
 from gateway.serving.models import Models, ServedModel
+from gateway.serving.openapi import routes as api_docs
 from gateway.serving.prediction import predict, record, rows_of
 from gateway.serving.problems import Problem
-from gateway.serving.shadow import ShadowFeed
+from gateway.serving.scoring.model import LoadedModel
+from gateway.serving.shadow.feed import ShadowFeed
 from gateway.serving.v2 import routes as v2
 from gateway.serving.validation import Label, Row, is_client_id
+from gateway.serving.worker.lane import Lane
 from gateway.settings import GatewaySettings, Paths, load
 
 log = logging.getLogger("gateway.requests")

@@ -22,7 +22,7 @@ TAKE_OVER_SECONDS = 10.0
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 threads = _settings.threads
-worker_class = "gateway.serving.worker.Worker"
+worker_class = "gateway.serving.worker.loop.Worker"
 if _settings.tls_certificate_file is not None:
     # Our worker reads plain bytes. Without it there is no lane, and slow clients hold threads: better is a proxy.
     worker_class = "gthread"

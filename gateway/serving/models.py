@@ -27,8 +27,8 @@ from gateway.registry import Serving as Pointer
 from gateway.registry.compatibility import refuse_unlike
 from gateway.serving.decoder import RowDecoder
 from gateway.serving.metrics import ModelMetrics, count_load_failure
-from gateway.serving.model import LoadedModel
 from gateway.serving.problems import NOT_READY, UNKNOWN_MODEL, Problem
+from gateway.serving.scoring.model import LoadedModel
 from gateway.serving.validation import LabelInput, PredictionInput
 from gateway.settings import GatewaySettings, Paths
 

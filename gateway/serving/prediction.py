@@ -18,9 +18,9 @@ from gateway.registry import ModelCard
 from gateway.registry.columns import class_text
 from gateway.serving import problems
 from gateway.serving.body import parse_object
-from gateway.serving.model import Answers, NoFiniteAnswer
 from gateway.serving.models import ServedModel
 from gateway.serving.problems import Fault, Problem, pointer
+from gateway.serving.scoring.model import Answers, NoFiniteAnswer
 from gateway.serving.validation import BATCH_KEY, Row
 
 log = logging.getLogger("gateway.requests")

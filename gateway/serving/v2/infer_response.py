@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.registry import ModelCard
-from gateway.serving.model import Answers
+from gateway.serving.scoring.model import Answers
 from gateway.serving.v2.datatypes import DATATYPES, to_bytes
 from gateway.serving.v2.infer_request import HEADER_LENGTH, InferRequest, RequestedOutput
 from gateway.serving.v2.metadata import CONFIDENCE, PREDICT

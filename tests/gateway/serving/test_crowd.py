@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.serving.crowd import (
+from gateway.serving.worker.crowd import (
     LEAVE_SECONDS,
     LEAVE_SECONDS_MAX,
     NOBODY,

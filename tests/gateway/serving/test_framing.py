@@ -13,7 +13,7 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.serving.framing import HEAD_BYTES_MAX, read_head, read_path, skip_chunks
+from gateway.serving.worker.framing import HEAD_BYTES_MAX, read_head, read_path, skip_chunks
 
 PLAIN = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from gateway.registry.check_rows import read_check_rows
-from gateway.serving.model import LoadedModel
 from gateway.serving.scoring import Scorer
+from gateway.serving.scoring.model import LoadedModel
 from tests.gateway.registry.workshop import Workshop, mixed, numbers
 
 #: As `make_app` does: scikit-learn says so on every row of the proven array form.

@@ -20,8 +20,8 @@ import pytest
 from gateway.log import predictions
 from gateway.log.reader import scan
 from gateway.registry import ModelCard
-from gateway.serving import shadow as shadow_module
-from gateway.serving.shadow import ROWS_MAX, ShadowFeed
+from gateway.serving.shadow import feed as shadow_module
+from gateway.serving.shadow.feed import ROWS_MAX, ShadowFeed
 from tests.logs import parse, prediction_rows
 from tests.models import number_table, register_linear, register_mixed, register_numbers
 from tests.odd_models import Deadly, Failing, Slow

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from gateway.serving.access import AccessLog
-from gateway.serving.framing import PlainPrediction
 from gateway.serving.guard import Guard
-from gateway.serving.lane import QUICK_SECONDS, Lane
 from gateway.serving.models import Serving, Split
+from gateway.serving.worker.framing import PlainPrediction
+from gateway.serving.worker.lane import QUICK_SECONDS, Lane
 from gateway.settings import GatewaySettings
 
 

@@ -13,8 +13,8 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from gateway.serving import problems
-from gateway.serving.answer_schemas import HEAD, JsonSchema, answered, common_schemas, item, of_model, ref
 from gateway.serving.models import ServedModel, Serving
+from gateway.serving.openapi.answers import HEAD, JsonSchema, answered, common_schemas, item, of_model, ref
 from gateway.serving.problems import Kind
 from gateway.serving.validation import BATCH_KEY, CLIENT_ID_LENGTH_MAX, INTEGER_MAX
 from gateway.settings import GatewaySettings

@@ -1,4 +1,4 @@
-"""`python -m gateway.serving.shadow_process`: scores again what its worker answered. Started by the worker alone.
+"""`python -m gateway.serving.shadow.process`: scores again what its worker answered. Started by the worker alone.
 
 It reads messages from its standard input, at idle priority, and appends to `shadow_predictions-*.csv` in the folder of
 the version that shadows. It ends when its worker closes the pipe, or dies. Nobody waits for it: rows that it cannot
@@ -24,9 +24,9 @@ from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.metrics_folder import MODEL_FAILED, NOT_RECORDED, PROCESS_ENDED
 from gateway.registry import Registry, RegistryError
 from gateway.serving.metrics import count_shadow_dropped, count_shadow_rows
-from gateway.serving.model import LoadedModel
 from gateway.serving.prediction import payloads_of
-from gateway.serving.shadow_message import ShadowRows, read
+from gateway.serving.scoring.model import LoadedModel
+from gateway.serving.shadow.message import ShadowRows, read
 from gateway.settings import GatewaySettings, Paths, load
 
 log = logging.getLogger("gateway.shadow")

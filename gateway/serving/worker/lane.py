@@ -20,13 +20,13 @@ from typing import Any
 from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.serving import refusals
 from gateway.serving.access import AccessLog, Asked
-from gateway.serving.framing import PlainPrediction
 from gateway.serving.guard import Guard
 from gateway.serving.models import Models, ServedModel, Serving
 from gateway.serving.prediction import Prediction, predict
 from gateway.serving.problems import Problem
-from gateway.serving.shadow import ShadowFeed
+from gateway.serving.shadow.feed import ShadowFeed
 from gateway.serving.validation import Row, is_client_id
+from gateway.serving.worker.framing import PlainPrediction
 
 log = logging.getLogger("gateway.lane")
 

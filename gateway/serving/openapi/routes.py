@@ -9,7 +9,7 @@ import msgspec
 from flask import Flask, Response, send_file
 
 from gateway.serving.models import Models, Serving
-from gateway.serving.openapi import document
+from gateway.serving.openapi.document import document
 from gateway.serving.problems import NOT_FOUND, Problem
 from gateway.settings import GatewaySettings
 

@@ -1,7 +1,7 @@
 """Shadow scoring, the worker's side: what was answered is handed to a process that asks another version, too.
 
 ```
-answer sent --> offer: a bounded queue --> one thread --> a pipe --> gateway.serving.shadow_process
+answer sent --> offer: a bounded queue --> one thread --> a pipe --> gateway.serving.shadow.process
 ```
 `offer` never waits: when the process is slow the pipe is full, then the queue is full, then rows are dropped and
 counted. It is a process because a model that computes in a thread would hold the interpreter's lock against the
@@ -23,7 +23,7 @@ from gateway.metrics_folder import PROCESS_ENDED, QUEUE_FULL
 from gateway.serving.metrics import count_shadow_dropped
 from gateway.serving.models import Models
 from gateway.serving.prediction import Prediction
-from gateway.serving.shadow_message import ShadowRows, encode
+from gateway.serving.shadow.message import ShadowRows, encode
 
 log = logging.getLogger("gateway.shadow")
 
@@ -39,7 +39,7 @@ RESTART_SECONDS = 5.0
 IDLE_SECONDS = 10.0
 #: How long the process may take to end by itself, then to end at all.
 END_SECONDS = 2.0
-COMMAND = (sys.executable, "-m", "gateway.serving.shadow_process")
+COMMAND = (sys.executable, "-m", "gateway.serving.shadow.process")
 
 
 class ShadowFeed:

@@ -2,7 +2,7 @@
 
 The event loop reads what clients send, however slowly, and hands a request to a thread when all of it is there: a
 client that dawdles costs a buffer and not a thread. A plain request for a prediction does not need the thread either
-(`gateway.serving.lane`); everything else goes the way that gunicorn and Flask know.
+(`gateway.serving.worker.lane`); everything else goes the way that gunicorn and Flask know.
 
 ```
                +-- plain prediction --> scored here --> recorder --> answered here
@@ -36,13 +36,13 @@ from gunicorn.http.errors import (
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from gateway.serving import problems
-from gateway.serving.crowd import NOBODY, Crowd, Manners
-from gateway.serving.framing import HEAD_BYTES_MAX, Head, read_head, read_path, skip_chunks
 from gateway.serving.problems import Problem, too_large
+from gateway.serving.worker.crowd import NOBODY, Crowd, Manners
+from gateway.serving.worker.framing import HEAD_BYTES_MAX, Head, read_head, read_path, skip_chunks
 
 if TYPE_CHECKING:
     # The master imports this module, and what a worker needs only after the fork: numpy, prometheus_client.
-    from gateway.serving.lane import Lane, Pending
+    from gateway.serving.worker.lane import Lane, Pending
     from gateway.settings import GatewaySettings
 
 log = logging.getLogger("gateway.worker")
