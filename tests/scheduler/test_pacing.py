@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import Pacer, continue_when_orphaned, used_seconds
+from scheduler import Pacer, continue_when_orphaned, ran_seconds, used_seconds
 
 SPIN = "while True: pass"
 
@@ -124,3 +124,15 @@ def _wait_until(pid: int, *, stopped: bool) -> None:
     while is_stopped(pid) != stopped:
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_what_a_slice_took_is_told_exactly() -> None:
+    with spinning(1) as (job,):
+        time.sleep(0.5)
+        os.kill(job, signal.SIGSTOP)
+        ran = ran_seconds(job)
+        # The kernel's other account of it is kept in ticks of ten milliseconds.
+        assert ran == pytest.approx(own_seconds(job), abs=0.03)
+        assert ran == ran_seconds(job)
+        os.kill(job, signal.SIGCONT)
+    assert ran_seconds(job) == 0.0
