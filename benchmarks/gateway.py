@@ -26,16 +26,17 @@ from benchmarks.comparison import (
     prepare,
 )
 from benchmarks.load import collect_answers
-from benchmarks.peers.catalogue import OBJECTS, PEERS, Dialect, Peer
+from benchmarks.peers.catalogue import OBJECTS, PEERS, TENSORS, Dialect, Peer
 from benchmarks.peers.installation import NotInstalled, python_of, versions
 from benchmarks.recorded import Recorded
 from benchmarks.servers import NotStarted, bare_flask, gateway, peer
-from benchmarks.targets import Measurement, judged
+from benchmarks.targets import Measurement, judged, judged_in_tensors
 from gateway.settings import GatewaySettings
 
 CHECKED_ANSWERS = 1_000
 #: The one that is compared; the promise that it keeps is the default.
 THE_GATEWAY = "gateway, durability power"
+IN_TENSORS = f"{THE_GATEWAY}, V2 tensors"
 
 
 @dataclass
@@ -102,8 +103,12 @@ def _measure_gateway(durability: str, work: Work, loads: Loads, findings: Findin
     recorded = Recorded(work.card, loads.scratch / "data" / "live")
     with gateway(loads.scratch, durability=durability) as server:
         check_answers(server.url, OBJECTS, work)
-        for measure in (loads.singles, loads.batches):
-            for found in measure(title, server.url, OBJECTS, work, recorded):
+        measures = [(title, loads.singles, OBJECTS), (title, loads.batches, OBJECTS)]
+        if title == THE_GATEWAY:
+            check_answers(server.url, TENSORS, work)
+            measures += [(IN_TENSORS, loads.singles, TENSORS), (IN_TENSORS, loads.batches, TENSORS)]
+        for name, measure, dialect in measures:
+            for found in measure(name, server.url, dialect, work, recorded):
                 findings.measurements.append(found)
                 findings.faults += _unaccounted(found)
         findings.faults += _missing_answers(server.url, work, recorded)
@@ -151,6 +156,8 @@ def _measure_peer(chosen: Peer, python: Path, work: Work, loads: Loads, findings
         return
     if chosen.times is not None:
         findings.targets += judged(chosen.times, findings.of(THE_GATEWAY), findings.of(chosen.title))
+    if dialect.is_tensors:
+        findings.targets += judged_in_tensors(findings.of(IN_TENSORS), findings.of(chosen.title))
 
 
 def _publish(findings: Findings, measured: Sequence[Peer], seconds: int) -> None:

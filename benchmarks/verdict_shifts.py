@@ -79,6 +79,19 @@ def _recoded(share: float, source: int | None, level: int) -> Change:
     return changed
 
 
+def _spread(share: float, source: int, targets: range) -> Change:
+    """`share` of all rows, those of `source`, get one of the levels `targets`, each as often as its own share says."""
+    weights = np.array([RARE_LEVELS[target] for target in targets])
+
+    def changed(rng: Random, column: Column) -> Column:
+        assert isinstance(column, TextColumn)
+        chosen = (column.codes == source) & (rng.random(len(column.codes)) < share / RARE_LEVELS[source])
+        drawn = rng.choice(targets, size=len(column.codes), p=weights / weights.sum())
+        return TextColumn(np.where(chosen, drawn, column.codes).astype(np.int32), column.levels)
+
+    return changed
+
+
 _GAUSSIAN, _LOGNORMAL, _LEVELS = Continuous(), Continuous(log=True), Levels(RARE_LEVELS)
 
 SHIFTS = (
@@ -96,6 +109,10 @@ SHIFTS = (
     Shift("new category 1 %", ((_LEVELS, _recoded(0.01, None, len(RARE_LEVELS))),)),
     Shift("new category 5 %", ((_LEVELS, _recoded(0.05, None, len(RARE_LEVELS))),)),
     Shift("category mix, total variation 0.10 (40/30 % to 30/40 %)", ((_LEVELS, _recoded(0.10, 0, 1)),)),
+    Shift(
+        "category mix, total variation 0.10 (40 to 30 %, five rare levels 10 to 20 %)",
+        ((_LEVELS, _spread(0.10, 0, range(3, len(RARE_LEVELS)))),),
+    ),
     Shift("1 % of rows x1000", ((_GAUSSIAN, _multiplied(0.01, 1000.0)),)),
     Shift("10 % stuck at one value (mean + 1 SD)", ((_GAUSSIAN, _replaced(0.10, 1.0)),)),
     Shift("10 % stuck at one value (the mean)", ((_GAUSSIAN, _replaced(0.10, 0.0)),)),

@@ -198,9 +198,11 @@ def _inputs(result: Result) -> str:
     drift = result.data_drift
     if drift.detected is None:
         return "Inputs: not enough data for a verdict."
-    if not drift.detected:
-        return f"Inputs: none of {drift.columns_tested} columns moved."
-    return f"Inputs: {drift.columns_drifted} of {drift.columns_tested} columns moved."
+    columns = f"{drift.columns_drifted or 'none'} of {drift.columns_tested} columns moved"
+    if drift.joint is not None and drift.joint.detected:
+        # The joint check may be all that speaks: a relation of columns broke while each kept its values.
+        return f"Inputs: {columns} by itself, all together did."
+    return f"Inputs: {columns}."
 
 
 def _predictions(result: Result) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class Dialect:
     Attributes:
         one: body for one row; `many`: body for several.
         probabilities: of an answer to either, shape (rows, classes).
+        is_tensors: it is the Open Inference Protocol, V2.
     """
 
     one_path: str
@@ -29,6 +31,7 @@ class Dialect:
     one: Callable[[Row], Any]
     many: Callable[[Sequence[Row]], Any]
     probabilities: Callable[[Any], list[list[float]]]
+    is_tensors: bool = False
 
     def one_body(self, row: Row) -> bytes:
         """One row as the bytes of a request."""
@@ -78,11 +81,11 @@ def _by_class(answer: Any) -> list[list[float]]:
     return [list(item["probabilities"].values()) for item in answer.get("predictions", [answer])]
 
 
-def _v2(rows: Sequence[Row]) -> dict[str, Any]:
+def _v2(rows: Sequence[Row], output: str) -> dict[str, Any]:
     values = _values(rows)
     data = [value for row in values for value in row]
     tensor = {"name": "predict", "shape": [len(values), len(values[0])], "datatype": "FP64", "data": data}
-    return {"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}
+    return {"inputs": [tensor], "outputs": [{"name": output}]}
 
 
 def _v2_probabilities(answer: Any) -> list[list[float]]:
@@ -96,10 +99,18 @@ def _same_route(path: str, many: Callable[[Sequence[Row]], Any], read: Callable[
     return Dialect(path, path, lambda row: many([row]), many, read)
 
 
+def _in_tensors(output: str) -> Dialect:
+    """The Open Inference Protocol. `output`: where the server has the probabilities."""
+    path = f"/v2/models/{_MODEL}/infer"
+    return replace(_same_route(path, partial(_v2, output=output), _v2_probabilities), is_tensors=True)
+
+
 #: The gateway's own, which a Flask service would have too.
 OBJECTS = Dialect("/predict", "/predict", dict, lambda rows: {"instances": list(rows)}, _by_class)
 _TWO_ROUTES = Dialect("/predict", "/predict/batch", OBJECTS.one, OBJECTS.many, _by_class)
-_V2 = _same_route(f"/v2/models/{_MODEL}/infer", _v2, _v2_probabilities)
+_MLSERVER = _in_tensors("predict_proba")
+#: What MLServer is asked in, asked of the gateway: one tensor of numbers instead of objects with names.
+TENSORS = _in_tensors("probabilities")
 _BENTOML = _same_route("/predict", lambda rows: {"rows": _values(rows)}, lambda answer: list(answer))
 _LITSERVE = _same_route("/predict", lambda rows: {"rows": _values(rows)}, lambda answer: list(answer["probabilities"]))
 
@@ -171,7 +182,7 @@ PEERS = (
         _uvicorn,
         lambda start: {**_csv(start), "BENCH_SCORER": "treelite"},
     ),
-    Peer("mlserver", "MLServer", "mlserver", _V2, 10, _mlserver),
+    Peer("mlserver", "MLServer", "mlserver", _MLSERVER, 10, _mlserver),
     Peer("bentoml", "BentoML", "bentoml", _BENTOML, 10, _bentoml, _bentoml_variables),
     Peer("litserve", "LitServe", "litserve", _LITSERVE, 10, _litserve, lambda start: {"BENCH_PORT": str(start.port)}),
 )

@@ -100,10 +100,10 @@ def _type(feature: Feature, text_length_max: int) -> Any:
     kind: Any
     match feature.type:
         case "number":
-            least, most = _range(feature)
+            least, most = number_range(feature)
             kind = Annotated[float, Meta(ge=float(least), le=float(most))]
         case "integer":
-            least, most = _range(feature)
+            least, most = number_range(feature)
             kind = Annotated[int, Meta(ge=math.ceil(least), le=math.floor(most))]
         case "boolean":
             kind = bool
@@ -122,7 +122,7 @@ def _or_missing(kind: Any, feature: Feature) -> Any:
     return kind | None if feature.nullable else kind
 
 
-def _range(feature: Feature) -> tuple[float, float]:
+def number_range(feature: Feature) -> tuple[float, float]:
     """What a number may be, at most; where the reference's range is the limit, that."""
     if feature.accepts_unseen or feature.minimum is None or feature.maximum is None:
         return -_MAX, _MAX

@@ -29,6 +29,7 @@ from gateway.serving.decoder import RowDecoder
 from gateway.serving.metrics import ModelMetrics, count_load_failure
 from gateway.serving.problems import NOT_READY, UNKNOWN_MODEL, Problem
 from gateway.serving.scoring.model import LoadedModel
+from gateway.serving.v2.decoder import TensorDecoder
 from gateway.serving.validation import LabelInput, PredictionInput
 from gateway.settings import GatewaySettings, Paths
 
@@ -45,6 +46,7 @@ class ServedModel:
 
     model: LoadedModel
     decoder: RowDecoder
+    tensor_decoder: TensorDecoder
     input: PredictionInput
     label_input: LabelInput
     encoder: predictions.PredictionEncoder
@@ -268,6 +270,7 @@ class Models:
         return ServedModel(
             model=model,
             decoder=RowDecoder(card, **limits),
+            tensor_decoder=TensorDecoder(card, instances_max=settings.instances_max),
             input=PredictionInput(card, **limits),
             label_input=LabelInput(card, **limits),
             encoder=predictions.PredictionEncoder(card),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from gateway.clock import utc_text
 from gateway.log.predictions import PredictionEncoder
@@ -103,18 +105,20 @@ def predict(
     client_id: str | None,
     started: float,
     render: Render | None = None,
+    matrix: NDArray[np.float64] | None = None,
 ) -> Prediction:
     """Score validated rows and prepare their record.
 
     Args:
         started: `time.perf_counter()` when the request was there.
         render: writes the body, where that is not to be our own JSON.
+        matrix: the rows as one array, where they came so.
 
     Raises:
         Problem: the model failed, or has no finite answer.
     """
     parsed = time.perf_counter()
-    answers = _ask(served, rows, is_batch)
+    answers = _ask(served, rows, is_batch, matrix)
     scored = time.perf_counter()
     # From here to the log is one append: a drift run that waits a little finds every row of its window.
     timestamp = utc_text(time.time())
@@ -145,9 +149,9 @@ def record(writer: SegmentWriter, payloads: list[bytes]) -> None:
         raise Problem(problems.NOT_RECORDED, str(error)) from error
 
 
-def _ask(served: ServedModel, rows: Sequence[Row], is_batch: bool) -> Answers:
+def _ask(served: ServedModel, rows: Sequence[Row], is_batch: bool, matrix: NDArray[np.float64] | None) -> Answers:
     try:
-        return served.model.answer(rows)
+        return served.model.answer(rows, matrix)
     except NoFiniteAnswer as error:
         raise Problem(
             problems.INVALID,

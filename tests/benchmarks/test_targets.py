@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.load import Load
-from benchmarks.targets import Measurement, judged
+from benchmarks.targets import Measurement, judged, judged_in_tensors
 
 
 def measured(server: str, rows: int, connections: int, per_second: int, p50_ms: float, p99_ms: float) -> Measurement:
@@ -48,3 +48,10 @@ def test_bounds_that_are_not_reached_show() -> None:
 def test_a_server_that_answered_nothing_is_not_beaten() -> None:
     """There is no ratio to nothing: the table shows its refusals instead."""
     assert list(judged(6, GATEWAY, [measured("peer", 1, 16, 0, float("nan"), float("nan"))])) == []
+
+
+def test_in_tensors_only_batches_are_judged() -> None:
+    """Single rows have their targets already."""
+    peer = [measured("peer", 1, 16, 1000, 9.0, 5.1), measured("peer", 1000, 8, 25, 300.0, 500.0)]
+    (target,) = judged_in_tensors(GATEWAY, peer)
+    assert (target["found"], target["met"]) == (pytest.approx(0.8), "NO")

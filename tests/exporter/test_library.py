@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from drift_engine.results import Result
-from drift_engine.results.schema import ConceptDrift, PredictionDrift
+from drift_engine.results.schema import ConceptDrift, JointDrift, PredictionDrift
 from gateway import heartbeat
 from tests import kept, results
 from tests.exporter.site import Site
@@ -41,6 +41,8 @@ def test_a_model_without_a_run_says_what_will_make_one(site: Site) -> None:
 
 
 QUALITY_LOST = ConceptDrift(True, "critical", "accuracy", 9.3, 6.1, 12.0, 5.0, 0.0, "accuracy fell by 9.3 %")
+TOGETHER = JointDrift(True, 0.71, 0.55, 0.01, 0.001, 1000, 5000, ("V1", "V2"), "the trees tell the sides apart")
+ONLY_TOGETHER = results.data_drift(detected=True, columns_drifted=0, joint=TOGETHER)
 NOT_JUDGED = results.data_drift(detected=None, score=None, drifted_ratio=None)
 
 
@@ -53,6 +55,11 @@ NOT_JUDGED = results.data_drift(detected=None, score=None, drifted_ratio=None)
         (results.failed(), "Failed", "The reference is damaged."),
         (results.result(prediction_drift=PredictionDrift(True, 0.01, ())), "Drift", "Predictions: they moved."),
         (results.result(concept_drift=QUALITY_LOST), "Drift", "Quality: accuracy fell by 9.3 %."),
+        (
+            results.result(data_drift=ONLY_TOGETHER),
+            "Drift",
+            "Inputs: none of 2 columns moved by itself, all together did.",
+        ),
         (results.result(data_drift=NOT_JUDGED), "Not enough data", "Inputs: not enough data for a verdict."),
         (results.insufficient(reason=None), "Not enough data", "12 rows in the window."),
     ],

@@ -85,14 +85,17 @@ class LoadedModel:
         model._measure(check.rows)
         return model
 
-    def answer(self, rows: Sequence[Row]) -> Answers:
+    def answer(self, rows: Sequence[Row], matrix: NDArray[np.float64] | None = None) -> Answers:
         """Score n validated rows, n >= 1.
+
+        Args:
+            matrix: the same rows, shape (n, features), where whoever asks has them so already.
 
         Raises:
             NoFiniteAnswer: for rows far from all that the model was fitted on.
             Exception: whatever the estimator raises.
         """
-        X = self._matrix(rows)
+        X = self._matrix(rows) if matrix is None or self.card.input_form != "array" else matrix
         if self.card.task == "regression":
             values = _finite(self.scorer.estimator.predict(X)).tolist()
             return Answers(values, values)

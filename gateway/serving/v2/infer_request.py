@@ -10,7 +10,7 @@ from gateway.registry import Feature, ModelCard
 from gateway.serving.body import parse_object
 from gateway.serving.models import ServedModel
 from gateway.serving.problems import MALFORMED, Fault, Problem, parts_of, pointer
-from gateway.serving.v2.metadata import TensorMetadata, outputs
+from gateway.serving.v2.metadata import RequestedOutput, TensorMetadata, outputs
 from gateway.serving.v2.tensors import TensorHead, below, parameters_of, read_elements, read_head
 from gateway.serving.validation import Row, invalid
 
@@ -19,14 +19,6 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 #: What asks for an output in a form that this gateway does not have.
 _UNKNOWN_FORMS = ("classification", "shared_memory_region")
 _TRUTH = {0: False, 1: True}
-
-
-@dataclass(frozen=True)
-class RequestedOutput:
-    """An output to answer, and whether in binary."""
-
-    tensor: TensorMetadata
-    is_binary: bool
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,26 @@ import msgspec
 from gateway.registry import ModelCard
 from gateway.serving.scoring.model import Answers
 from gateway.serving.v2.datatypes import DATATYPES, to_bytes
-from gateway.serving.v2.infer_request import HEADER_LENGTH, InferRequest, RequestedOutput
-from gateway.serving.v2.metadata import CONFIDENCE, PREDICT
+from gateway.serving.v2.infer_request import HEADER_LENGTH
+from gateway.serving.v2.metadata import CONFIDENCE, PREDICT, RequestedOutput
 
 
 class InferResponse:
-    """Writes the answer to one request; `headers` are those of what it wrote last."""
+    """Writes the answer to one request; `headers` are those of what it wrote last.
 
-    def __init__(self, asked: InferRequest) -> None:
-        self._asked = asked
+    Args:
+        request_id: the client's own, which is echoed.
+    """
+
+    def __init__(self, request_id: str | None, outputs: Sequence[RequestedOutput]) -> None:
+        self._id = request_id
+        self._outputs = outputs
         self.headers: dict[str, str] = {}
 
     def render(self, card: ModelCard, answers: Answers, request_id: str, timestamp: str) -> bytes:
         """The response's body. Its `parameters` hold our id of the request, for labels, and its time."""
         tensors, binary = [], []
-        for output in self._asked.outputs:
+        for output in self._outputs:
             tensor, data = _tensor(output, card, answers)
             tensors.append(tensor)
             binary.append(data)
@@ -33,12 +38,12 @@ class InferResponse:
             {
                 "model_name": card.name,
                 "model_version": card.version,
-                **({} if self._asked.id is None else {"id": self._asked.id}),
+                **({} if self._id is None else {"id": self._id}),
                 "parameters": {"request_id": request_id, "timestamp": timestamp},
                 "outputs": tensors,
             }
         )
-        if any(output.is_binary for output in self._asked.outputs):
+        if any(output.is_binary for output in self._outputs):
             self.headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(document))}
         else:
             self.headers = {"Content-Type": "application/json"}

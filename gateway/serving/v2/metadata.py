@@ -20,6 +20,14 @@ class TensorMetadata:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class RequestedOutput:
+    """An output to answer, and whether in binary."""
+
+    tensor: TensorMetadata
+    is_binary: bool
+
+
 def server() -> dict[str, Any]:
     """The server metadata."""
     return {"name": "sentinelml", "version": VERSION, "extensions": ["binary_tensor_data"]}

@@ -94,7 +94,7 @@ def _media_types() -> tuple[str, ...]:
 
 
 def _infer(served: ServedModel, asked: InferRequest) -> Response:
-    response = InferResponse(asked)
+    response = InferResponse(asked.id, asked.outputs)
     try:
         prediction = predict(
             served,

@@ -21,14 +21,18 @@ _CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECAS
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[^\r\n]*)?\r\n")
 _CHUNK_LINE_BYTES_MAX = 256
 
-_PREDICT = re.compile(rb"POST (/predict|/models/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/predict) HTTP/1\.1")
+_NAME = rb"([A-Za-z0-9][A-Za-z0-9_-]{0,63})"
+_PREDICT = re.compile(rb"POST (/predict|/models/%b/predict|/v2/models/%b/infer) HTTP/1\.1" % (_NAME, _NAME))
 _TARGET = re.compile(rb"[A-Z]{1,20} ([!->@-~]{1,2048})[ ?]")
 _FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*)+")
 _PLAIN_LENGTH = re.compile(rb"[0-9]{1,15}")
 _JSON_TYPES = frozenset((b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"))
 #: Fields that change how a request is read, or what must be said before it is answered.
 _UNUSUAL = frozenset(
-    (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"http2-settings", b"trailer", b"te")
+    (
+        *(b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"http2-settings", b"trailer", b"te"),
+        b"inference-header-content-length",
+    )
 )
 
 
@@ -37,7 +41,8 @@ class PlainPrediction:
     """What a plain request for a prediction says beside its body.
 
     `path` as sent; `model_name`: None for the default model; `client_id` and `authorization`: X-Request-ID
-    and Authorization as sent; `keep_alive`: the client wants to go on with this connection.
+    and Authorization as sent; `keep_alive`: the client wants to go on with this connection; `is_v2`: the body is an
+    inference request of the Open Inference Protocol.
     """
 
     path: str
@@ -45,6 +50,7 @@ class PlainPrediction:
     client_id: str
     authorization: str
     keep_alive: bool
+    is_v2: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +141,9 @@ def _plain_prediction(head: bytes) -> PlainPrediction | None:
         return None
     return PlainPrediction(
         path=asked[1].decode(),
-        model_name=asked[2].decode() if asked[2] else None,
+        model_name=name.decode() if (name := asked[2] or asked[3]) else None,
         client_id=fields.get(b"x-request-id", b"").decode("ascii"),
         authorization=fields.get(b"authorization", b"").decode("ascii"),
         keep_alive=connection == b"keep-alive",
+        is_v2=asked[3] is not None,
     )

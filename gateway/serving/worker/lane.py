@@ -25,8 +25,8 @@ from gateway.serving.models import Models, ServedModel, Serving
 from gateway.serving.prediction import Prediction, predict
 from gateway.serving.problems import Problem
 from gateway.serving.shadow.feed import ShadowFeed
-from gateway.serving.validation import Row, is_client_id
 from gateway.serving.worker.framing import PlainPrediction
+from gateway.serving.worker.plain import Plain, kept_id, plain_row, plain_rows
 
 log = logging.getLogger("gateway.lane")
 
@@ -84,27 +84,15 @@ class Lane:
         """
         started = time.perf_counter()
         serving = self._models.serving
-        client_id = asked.client_id if is_client_id(asked.client_id) else None
-        served = serving.pick(asked.model_name, client_id)
-        row = _plain_row(served, body) if served is not None else None
-        if served is None or row is None:
+        served = serving.pick(asked.model_name, kept_id(asked))
+        if served is None or served.model.row_seconds > QUICK_SECONDS:
             return None
-        if serving.splits and not _other_is_plain(serving, served, body):
+        plain = plain_row(served, asked, body)
+        if plain is None or (serving.splits and not _other_is_plain(serving, served, asked, body)):
             return None
-        request_id = str(uuid.uuid4())
-        client = self._admitted(asked)
-        if client is None:
-            return None
-        try:
-            prediction = predict(
-                served, [row], is_batch=False, request_id=request_id, client_id=client_id, started=started
-            )
-        except Problem:
-            # Flask comes to the same end, and says so; in a split the other version may be drawn, and answer.
-            self._guard.give_back(client)
-            return None
-        pending = Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
-        self._scored.append(pending)
+        pending = self._predicted(served, asked, plain, connection, started)
+        if pending is not None:
+            self._scored.append(pending)
         return pending
 
     def take_batch(self, asked: PlainPrediction, body: bytes, connection: Any) -> Pending | None:
@@ -114,29 +102,42 @@ class Lane:
         """
         started = time.perf_counter()
         serving = self._models.serving
-        client_id = asked.client_id if is_client_id(asked.client_id) else None
-        served = serving.pick(asked.model_name, client_id)
+        served = serving.pick(asked.model_name, kept_id(asked))
         # In a split both versions would have to be able to answer here: see `_other_is_plain`.
         if served is None or served.card.name in serving.splits:
             return None
-        request_id = str(uuid.uuid4())
         with self._turns:
-            rows = served.decoder.rows(body)
-            client = self._admitted(asked) if rows is not None else None
-            if rows is None or client is None:
-                return None
-            try:
-                prediction = predict(
-                    served, rows, is_batch=True, request_id=request_id, client_id=client_id, started=started
-                )
-            except Problem:
-                # Flask comes to the same end, and says so.
-                self._guard.give_back(client)
-                return None
-        pending = Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
-        with prediction.in_flight():
-            pending.error = _recorded(served.predictions, prediction.payloads)
+            plain = plain_rows(served, asked, body)
+            pending = self._predicted(served, asked, plain, connection, started) if plain is not None else None
+        if pending is not None:
+            with pending.prediction.in_flight():
+                pending.error = _recorded(served.predictions, pending.prediction.payloads)
         return pending
+
+    def _predicted(
+        self, served: ServedModel, asked: PlainPrediction, plain: Plain, connection: Any, started: float
+    ) -> Pending | None:
+        """Score it, if whoever asks may; None when Flask is to see to it."""
+        request_id, client_id = str(uuid.uuid4()), plain.client_id
+        client = self._admitted(asked)
+        if client is None:
+            return None
+        try:
+            prediction = predict(
+                served,
+                plain.rows,
+                is_batch=plain.is_batch,
+                request_id=request_id,
+                client_id=client_id,
+                started=started,
+                render=plain.render,
+                matrix=plain.matrix,
+            )
+        except Problem:
+            # Flask comes to the same end, and says so; in a split the other version may be drawn, and answer.
+            self._guard.give_back(client)
+            return None
+        return Pending(prediction, Asked(request_id, "POST", asked.path, client, client_id), connection)
 
     def _admitted(self, asked: PlainPrediction) -> str | None:
         """Who asks, "" where nobody needs a name; None for one whom Flask is to refuse."""
@@ -173,12 +174,7 @@ class Lane:
         return refusals.response(problem, asked.request_id, path)
 
 
-def _plain_row(served: ServedModel, body: bytes) -> Row | None:
-    """The row, if it is plainly valid and the model is quick."""
-    return served.decoder.row(body) if served.model.row_seconds <= QUICK_SECONDS else None
-
-
-def _other_is_plain(serving: Serving, served: ServedModel, body: bytes) -> bool:
+def _other_is_plain(serving: Serving, served: ServedModel, asked: PlainPrediction, body: bytes) -> bool:
     """Whether, in a split, the version that was not drawn could have answered here, too.
 
     Flask draws again. What is left to it must not depend on the draw, or the split would not have its share.
@@ -186,8 +182,11 @@ def _other_is_plain(serving: Serving, served: ServedModel, body: bytes) -> bool:
     split = serving.splits.get(served.card.name)
     if split is None:
         return True
+    if asked.is_v2:
+        # The client's id, which decides, stands in the body: Flask reads that before it draws.
+        return False
     other = serving.models[served.card.name] if served is split.second else split.second
-    return _plain_row(other, body) is not None
+    return other.model.row_seconds <= QUICK_SECONDS and plain_row(other, asked, body) is not None
 
 
 class _Recorder:

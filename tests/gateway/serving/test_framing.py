@@ -48,12 +48,21 @@ def end_of(data: bytes) -> int | None:
 methods = st.sampled_from([b"POST"] * 4 + [b"GET", b"post", b"P0ST", b"HEAD", b""])
 targets = st.sampled_from(
     [b"/predict"] * 3
-    + [b"/models/m/predict", b"/models/../predict", b"/predict?x=1", b"*", b"http://h/predict", b"/\xff"]
+    + [
+        b"/models/m/predict",
+        b"/v2/models/m/infer",
+        b"/v2/models/m/versions/1/infer",
+        b"/models/../predict",
+        b"/predict?x=1",
+        b"*",
+        b"http://h/predict",
+        b"/\xff",
+    ]
 )
 versions = st.sampled_from([b"HTTP/1.1"] * 5 + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.1 ", b"http/1.1"])
 names = st.sampled_from(
     b"Content-Length|content-length|Transfer-Encoding|X-Request-ID|X-Request-Id|Connection|Expect|Content-Type|Host|"
-    b"Upgrade|TE|Accept|Content-Length | Folded|X_Y|Bad\x00||Trailer".split(b"|")
+    b"Upgrade|TE|Accept|Inference-Header-Content-Length|Content-Length | Folded|X_Y|Bad\x00||Trailer".split(b"|")
 )
 field_values = st.one_of(
     st.sampled_from(
@@ -135,6 +144,25 @@ def test_a_plain_prediction_is_what_the_parser_reads(data: bytes) -> None:
     assert sent.get("X-REQUEST-ID", "") == head.prediction.client_id
     assert sent["CONTENT-TYPE"].lower().startswith("application/json")
     assert request.should_close() is not head.prediction.keep_alive
+    assert head.prediction.is_v2 == request.path.startswith("/v2")
+    # Behind JSON of that length the body would be binary.
+    assert "INFERENCE-HEADER-CONTENT-LENGTH" not in sent
+
+
+@pytest.mark.parametrize(
+    ("path", "model_name", "is_v2"),
+    [
+        (b"/predict", None, False),
+        (b"/models/fraud-2/predict", "fraud-2", False),
+        (b"/v2/models/fraud-2/infer", "fraud-2", True),
+    ],
+)
+def test_a_plain_prediction_names_its_model_and_dialect(path: bytes, model_name: str | None, is_v2: bool) -> None:
+    head = read_head(bytearray(PLAIN.replace(b"/predict", path)))
+    assert head is not None
+    assert head.prediction is not None
+    assert (head.prediction.path, head.prediction.model_name) == (path.decode(), model_name)
+    assert head.prediction.is_v2 == is_v2
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_what_only_one_version_could_answer_in_the_lane_is_left_to_flask_whichev
     serving = Serving("numbers", {"numbers": first}, {"numbers": Split(second, 0.5)})
     models: Any = SimpleNamespace(serving=serving)
     lane = Lane(models, Guard(GatewaySettings()), AccessLog("off", None), shadow=None)  # type: ignore[arg-type]
-    asked = PlainPrediction("/predict", None, "", "", keep_alive=True)
+    asked = PlainPrediction("/predict", None, "", "", keep_alive=True, is_v2=False)
     assert {serving.pick(None, None) is first for _ in range(100)} == {True, False}
     assert [lane.take(asked, b"{}", None) for _ in range(100)] == [None] * 100
 

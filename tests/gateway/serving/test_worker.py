@@ -272,6 +272,41 @@ def test_a_batch_is_answered_and_recorded_as_flask_does(served: Place) -> None:
         assert len(recorded[0]) == (len(rows) if found[0][0] == 200 else 0)
 
 
+def inferences() -> list[dict[str, Any]]:
+    """Inference requests, few rows and many: plain ones, and such as are left to Flask or refused."""
+    found: list[dict[str, Any]] = []
+    for count in (1, 3, 900):
+        tensor = {"name": "rows", "shape": [count, 5], "datatype": "FP64", "data": [0.5, 1, -2.25, 1e-3, 3] * count}
+        named = {"id": "order 17", "inputs": [tensor]}
+        found += [
+            {"inputs": [tensor]},
+            named,
+            {**named, "outputs": [{"name": "probabilities"}, {"name": "predict"}]},
+            {**named, "id": "é"},
+            {**named, "parameters": {"priority": 1}},
+            {**named, "outputs": [{"name": "else"}]},
+            {"inputs": [{**tensor, "shape": [count, 4]}]},
+            {"inputs": [{**tensor, "data": ["1", *tensor["data"][1:]]}]},
+        ]
+    return found
+
+
+def test_an_inference_request_is_answered_and_recorded_as_flask_does(served: Place) -> None:
+    """Without Flask or with it: same status, same tensors, same lines in the log."""
+    for document in inferences():
+        found, recorded = [], []
+        for _, data in ways(b"/v2/models/demo/infer", json.dumps(document).encode()).items():
+            status, _, body = answers(served, data, 1)[0]
+            answer = json.loads(body)
+            answer |= answer.pop("parameters", {})
+            found.append(without_times(status, answer))
+            recorded.append(lines_of(served, answer))
+        assert all(other == found[0] for other in found), document
+        assert all(other == recorded[0] for other in recorded), document
+        rows = document["inputs"][0]["shape"][0]
+        assert len(recorded[0]) == (rows if found[0][0] == 200 else 0)
+
+
 def test_batches_share_a_connection_with_other_requests(served: Place) -> None:
     """One behind the other, sent at once: each gets its own answer, and a closing one is the last."""
     body = json.dumps({"instances": [ROW] * 600}).encode()
