@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
+from benchmarks.cards import number_features, unfitted_card
 from gateway.clock import utc_text
 from gateway.files import make_dirs
 from gateway.log import labels, predictions, seal
 from gateway.log.line import LogColumn, header_line
 from gateway.log.writer import SegmentWriter
-from gateway.registry.card import Artifact, Feature, FileRecord, ModelCard, encode
+from gateway.registry import ModelCard
+from gateway.registry.card import encode
 
 DAY = 86400.0
 FEATURES = 10
@@ -76,26 +78,13 @@ def _job(folder: Path, what: str) -> dict[str, Any]:
 
 
 def _card(folder: Path) -> ModelCard:
-    nothing = FileRecord("none", "0" * 64, 0)
-    card = ModelCard(
-        name="loans",
-        version="1",
-        task="binary",
-        features=tuple(Feature(f"x{number}", "number") for number in range(FEATURES)),
+    card = unfitted_card(
+        "loans",
+        number_features(FEATURES),
         target="label",
         classes=("no", "yes"),
         positive_class="yes",
-        has_probabilities=True,
-        prediction_is_argmax=True,
-        input_form="array",
-        artifact=Artifact("skops", nothing),
-        check_rows=nothing,
-        reference=nothing,
-        reference_rows=0,
-        baseline=(),
         created_at=utc_text(time.time()),
-        estimator="none",
-        libraries={},
     )
     path = folder / "models" / card.name / card.version
     make_dirs(path)

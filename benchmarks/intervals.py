@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import report
+from benchmarks.cards import unfitted_card
 from drift_engine.quality import judge_quality
 from drift_engine.settings import DriftSettings
 from drift_engine.table import NumberColumn, Table
-from gateway.registry import Metric
-from gateway.registry.card import Artifact, Feature, FileRecord, ModelCard
+from gateway.registry import Feature, Metric, ModelCard
 from gateway.registry.intervals import wilson
 from gateway.registry.performance import accuracy_drop, classification_metrics, regression_metrics
 
@@ -132,26 +132,14 @@ def _error_rise_holds(rng: Random, rows: int) -> bool:
 
 
 def _regression_card() -> ModelCard:
-    nothing = FileRecord("none", "0" * 64, 0)
-    return ModelCard(
-        name="errors",
-        version="1",
+    return unfitted_card(
+        "errors",
+        (Feature("x", "number"),),
         task="regression",
-        features=(Feature("x", "number"),),
-        target="y",
         classes=(),
         positive_class=None,
         has_probabilities=False,
         prediction_is_argmax=False,
-        input_form="array",
-        artifact=Artifact("skops", nothing),
-        check_rows=nothing,
-        reference=nothing,
-        reference_rows=0,
-        baseline=(),
-        created_at="2026-11-20T00:00:00Z",
-        estimator="none",
-        libraries={},
     )
 
 

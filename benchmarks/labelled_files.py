@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from benchmarks.cards import unfitted_card
 from demo.train import model_for
 from drift_engine.table import Column, Table, number_column, text_column
 from gateway.registry import ModelCard
-from gateway.registry.card import Artifact, Feature, FileRecord, Task
+from gateway.registry.card import Feature, Task
 from gateway.registry.columns import CONFIDENCE, LABEL, PREDICTION, class_text, feature_column, probability_columns
 
 Find = Callable[[str], Path]
@@ -62,7 +63,6 @@ def regression_parts(find: Find, repeats: int) -> Iterator[Part]:
 
 def card_of(model: Any, frame: pd.DataFrame, target: str) -> ModelCard:
     """A card as registering writes it, without files."""
-    nothing = FileRecord("none", "0" * 64, 0)
     classes = tuple(
         value.item() if isinstance(value, np.generic) else value for value in getattr(model, "classes_", ())
     )
@@ -71,25 +71,16 @@ def card_of(model: Any, frame: pd.DataFrame, target: str) -> ModelCard:
         Feature(str(name), "number" if pd.api.types.is_numeric_dtype(frame[name]) else "category")
         for name in frame.columns.drop(target)
     )
-    return ModelCard(
-        name="benchmark",
-        version="1",
+    return unfitted_card(
+        "benchmark",
+        features,
         task=task,
-        features=features,
         target=target,
         classes=classes,
         positive_class=classes[-1] if task == "binary" else None,
         has_probabilities=bool(classes),
-        prediction_is_argmax=True,
         input_form="dataframe",
-        artifact=Artifact("skops", nothing),
-        check_rows=nothing,
-        reference=nothing,
-        reference_rows=0,
-        baseline=(),
-        created_at="2026-11-20T00:00:00Z",
         estimator=type(model).__name__,
-        libraries={},
     )
 
 

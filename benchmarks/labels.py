@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
+from benchmarks.cards import number_features, unfitted_card
 from gateway.clock import parse_utc, utc_text
 from gateway.log import labels, predictions
 from gateway.log.line import header_line
 from gateway.log.seal import seal
 from gateway.log.writer import SegmentWriter
-from gateway.registry.card import Artifact, Feature, FileRecord, ModelCard
+from gateway.registry import ModelCard
 from gateway.settings import Paths
 
 #: The end of the logs and of the window.
@@ -32,7 +33,6 @@ DAY = 24 * 3600
 FEATURES = 4
 WANTED_ROWS = 1000
 _CHUNK = 2_000
-_NO_FILE = FileRecord("none", "0" * 64, 0)
 
 
 @dataclass(frozen=True)
@@ -176,26 +176,7 @@ def _peak_mib() -> int:
 
 
 def _card() -> ModelCard:
-    return ModelCard(
-        name="bench",
-        version="1",
-        task="binary",
-        features=tuple(Feature(f"x{index}", "number") for index in range(FEATURES)),
-        target="y",
-        classes=(0, 1),
-        positive_class=1,
-        has_probabilities=True,
-        prediction_is_argmax=True,
-        input_form="array",
-        artifact=Artifact("skops", _NO_FILE),
-        check_rows=_NO_FILE,
-        reference=_NO_FILE,
-        reference_rows=0,
-        baseline=(),
-        created_at=utc_text(0),
-        estimator="none",
-        libraries={},
-    )
+    return unfitted_card("bench", number_features(FEATURES))
 
 
 def _write_predictions(data: Path, count: int, seconds: float) -> list[str]:

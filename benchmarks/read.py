@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
+from benchmarks.cards import number_features, unfitted_card
 from gateway.clock import utc_text
 from gateway.log import labels, predictions
 from gateway.log.line import header_line, id_checksum, seal_line
 from gateway.log.seal import seal
 from gateway.log.writer import SegmentWriter
-from gateway.registry.card import Artifact, Feature, FileRecord, ModelCard
+from gateway.registry import ModelCard
 from gateway.settings import Paths
 
 FEATURES = 30
@@ -29,7 +30,6 @@ FEATURES = 30
 END = 1_795_186_800.0
 WINDOW_SECONDS = 24 * 3600
 _CHUNK = 1_000
-_NO_FILE = FileRecord("none", "0" * 64, 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,26 +117,7 @@ def _read(data: Path, seconds: float) -> dict[str, Any]:
 
 
 def _card() -> ModelCard:
-    return ModelCard(
-        name="bench",
-        version="1",
-        task="binary",
-        features=tuple(Feature(f"x{index}", "number", nullable=True) for index in range(FEATURES)),
-        target="y",
-        classes=(0, 1),
-        positive_class=1,
-        has_probabilities=True,
-        prediction_is_argmax=True,
-        input_form="array",
-        artifact=Artifact("skops", _NO_FILE),
-        check_rows=_NO_FILE,
-        reference=_NO_FILE,
-        reference_rows=0,
-        baseline=(),
-        created_at=utc_text(0),
-        estimator="none",
-        libraries={},
-    )
+    return unfitted_card("bench", number_features(FEATURES, nullable=True))
 
 
 def _write_log(live: Path, count: int) -> None:
