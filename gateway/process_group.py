@@ -1,4 +1,7 @@
-"""Ending a child process together with all that it started, and with its parent. For children that lead a group."""
+"""Ending a child process together with all that it started; what becomes of a child without its parent.
+
+Those that are ended with all they started must lead a group.
+"""
 
 from __future__ import annotations
 
@@ -42,3 +45,8 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
 def die_with_parent() -> None:
     """Have this process killed when the one that started it dies, however that dies. For a child, before it execs."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def continue_when_orphaned() -> None:
+    """Have this process continued when the one that started it dies, in whatever way. For a child, before it execs."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))

@@ -21,6 +21,7 @@ CONTRACTS = (
     "gateway.label_settings",
     "gateway.log",
     "gateway.metrics_folder",
+    "gateway.pacing",
     "gateway.process_group",
     "gateway.registry",
     "gateway.settings",

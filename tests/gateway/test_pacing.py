@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import Pacer, continue_when_orphaned, ran_seconds, used_seconds
+from gateway.pacing import Pacer, ran_seconds, used_seconds
+from gateway.process_group import continue_when_orphaned
 
 SPIN = "while True: pass"
 
@@ -87,7 +88,7 @@ def test_a_job_goes_on_when_the_one_that_paces_it_dies(number: signal.Signals, t
     """In the middle of a pause: nobody else would ever continue it."""
     code = f"""
 import os, signal, subprocess, sys, time
-from scheduler import continue_when_orphaned
+from gateway.process_group import continue_when_orphaned
 job = subprocess.Popen([sys.executable, "-c", {SPIN!r}], preexec_fn=continue_when_orphaned)
 os.kill(job.pid, signal.SIGSTOP)
 print(job.pid, flush=True)
@@ -130,6 +131,7 @@ def test_what_a_slice_took_is_told_exactly() -> None:
     with spinning(1) as (job,):
         time.sleep(0.5)
         os.kill(job, signal.SIGSTOP)
+        _wait_until(job, stopped=True)
         ran = ran_seconds(job)
         # The kernel's other account of it is kept in ticks of ten milliseconds.
         assert ran == pytest.approx(own_seconds(job), abs=0.03)
