@@ -89,7 +89,7 @@ bench-logs: $(DEV) ## Measure sealing, verifying and reading of large logs (abou
 bench-labels: $(DEV) ## Measure joining 1,000,000 labels, and looking back for late ones (about ten minutes) [ARGS="--days 10"]
 	@$(BIN)/python -m benchmarks.labels $(ARGS)
 
-bench-verdicts: $(DEV) ## Measure false alarms and power of the drift verdicts, Evidently's beside (about 25 minutes) [ARGS="--parts power"]
+bench-verdicts: $(DEV) ## Measure false alarms and power of the drift verdicts, Evidently's beside (about 15 minutes) [ARGS="--parts power"]
 	@$(BIN)/python -m benchmarks.verdicts $(ARGS)
 
 bench-faults: $(DEV) ## Kill workers and masters, cut the power, measure what the log costs (about half an hour) [ARGS="masters --masters 5"]
