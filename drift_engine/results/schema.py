@@ -31,6 +31,7 @@ QualityKind = Literal[
     "wrong type",
     "damaged lines",
     "schema mismatch",
+    "refused",
     "volume",
 ]
 
@@ -62,7 +63,7 @@ class InputFile:
     `corrupt` holds at most the first 20 damaged lines; `corrupt_lines` counts all of them.
     """
 
-    log: Literal["predictions", "labels"]
+    log: Literal["predictions", "labels", "refusals"]
     path: str
     segment: str
     bytes_read: int
@@ -352,9 +353,10 @@ class QualityFinding:
     """Something wrong with the data of the window, whatever it does to a distribution.
 
     Attributes:
-        column: the input concerned; "" for a finding about whole rows or files.
-        count: rows concerned (segments, for a schema mismatch), `share` of all of those; of volume all rows of the
-            window, and of what is usual.
+        column: the input concerned; "" for a finding about whole rows, requests or files.
+        count: rows concerned (segments, for a schema mismatch), `share` of all of those; of refused requests the rows
+            that they asked for, and of those and the window's together; of volume all rows of the window, and of what
+            is usual.
         examples: a few of them, shortened, without control characters.
         sentence: the finding in words, with its numbers.
     """
