@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from drift_engine.data_quality.findings import counted, first_few, graded
 from drift_engine.reading.refusals import Cause, Refusals
@@ -42,10 +42,10 @@ def refused_requests(refused: Refusals, rows: int) -> Iterator[QualityFinding]:
     for cause in refused.causes[_FINDINGS_MAX:]:
         others.setdefault(cause.reason, []).append(cause)
     for reason, causes in others.items():
-        words = f"{_WORDS.get(reason, reason)}, in each of {counted(len(causes), 'further feature')}"
+        words = f"{_WORDS.get(reason, reason)} ({counted(len(causes), 'further feature')}, each at most so often)"
         # A request may be in all of them, so that nobody can add them up; the first one has the most rows.
-        largest = Cause(reason, "", causes[0].requests, causes[0].rows, _names(causes))
-        yield _finding(largest, asked, f"{words}, at most")
+        largest = Cause(reason, "", causes[0].requests, causes[0].rows, tuple(cause.feature for cause in causes))
+        yield _finding(largest, asked, words)
 
 
 def _finding(cause: Cause, asked: int, words: str) -> QualityFinding:
@@ -55,7 +55,3 @@ def _finding(cause: Cause, asked: int, words: str) -> QualityFinding:
     sentence = f"{said}; {cause.rows:,} of {counted(asked, 'row')} asked for ({percent(share)}) got no answer for that"
     examples = first_few(printable(example) for example in cause.examples)
     return QualityFinding("refused", cause.feature, cause.rows, share, severity, sentence, examples)
-
-
-def _names(causes: Sequence[Cause]) -> tuple[str, ...]:
-    return tuple(cause.feature for cause in causes)

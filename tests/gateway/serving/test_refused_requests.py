@@ -24,7 +24,6 @@ from tests.running import Place, gateway, request
 from tests.tools import wait_until
 
 ROW = {f"x{index}": 0.5 for index in range(5)}
-#: A plain batch is answered without Flask, a row that is asked for plainly on the event loop; what is not plain by Flask.
 WRONG = ROW | {"x0": "1.5"}
 MIXED = {"amount": 1.5, "visits": 1, "job": "clerk", "known": True}
 
