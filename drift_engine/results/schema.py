@@ -20,6 +20,7 @@ Severity = Literal["none", "notice", "warning", "high", "critical"]
 SCALE_PHRASES = {"interval": "since the run before", "hour": "in the last hour", "day": "in the last 24 hours"}
 #: What can be wrong with data, whether or not a distribution moved.
 QualityKind = Literal[
+    "refused",
     "missing",
     "out of range",
     "impossible spike",
@@ -31,7 +32,6 @@ QualityKind = Literal[
     "wrong type",
     "damaged lines",
     "schema mismatch",
-    "refused",
     "volume",
 ]
 
