@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from drift_engine.explaining.explain import Explainer
 from drift_engine.findings import Judged, Subject, any_detected, data_drift, unjudged
 from drift_engine.quality import Quality, judge_quality, no_performance, no_quality, performance_of
 from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.log_files import in_order
+from drift_engine.reading.refusals import Refusals
 from drift_engine.reference import Reference
 from drift_engine.results.quality import Estimate, LabelCounts, Trend
 from drift_engine.results.schema import (
@@ -86,16 +89,19 @@ def analyse(
     settings: DriftSettings,
     reference: Reference,
     live: LiveRows,
+    refused: Refusals,
     trend: Trend | None = None,
 ) -> Findings:
     """Judge the rows of `live` on every time scale of the run; quality is measured on its newest labelled rows.
 
-    `trend`: of the days before the window's end, from the kept history.
+    Args:
+        refused: what was asked in the window and is not among the rows.
+        trend: of the days before the window's end, from the kept history.
     """
     quality = _quality(card, settings, reference, live)
     quality = dataclasses.replace(quality, concept_drift=with_trend(quality.concept_drift, trend))
-    not_judged = {"not finite answer": quality.not_finite} if quality.not_finite else {}
-    rows = Rows(int(live.in_window.sum()), live.dropped | not_judged, live.corrupt, reference.table.rows)
+    dropped = _dropped(live.dropped, refused.dropped, {"not finite answer": quality.not_finite})
+    rows = Rows(int(live.in_window.sum()), dropped, live.corrupt + refused.corrupt, reference.table.rows)
     inputs, answers = input_subjects(card, settings), answer_subjects(card, settings)
     scales = judge_scales((inputs, answers), scales_of(window, settings), reference, live, settings)
     explainers = _Explainers(inputs, scales, reference, live, settings)
@@ -107,7 +113,7 @@ def analyse(
         explainers.explained(strongest([(item.scale, item.answers) for item in scales]), answers, ANSWERS_SHARE),
         quality,
         settings,
-        live.inputs,
+        in_order((*live.inputs, *refused.inputs)),
         judge_all_together(inputs, joint_scale(window, settings), reference, live, settings),
     )
     found = _explained(card, found, reference, live.quality.take(quality.rows))
@@ -117,11 +123,19 @@ def analyse(
     faults = assess_table(inputs, findings, reference.table, current, own.scale.alpha, settings)
     return dataclasses.replace(
         found,
-        data_quality=assess_log(card, window, live, faults),
+        data_quality=assess_log(card, window, live, refused, faults),
         labels=live.labels,
         window_performance=performance_of(card, live.table.take(live.in_window), settings),
         estimated=_estimated(card, settings, reference, live, quality),
     )
+
+
+def _dropped(*counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts by reason, summed up; without what is 0."""
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return {reason: count for reason, count in total.items() if count}
 
 
 def _explained(card: ModelCard, found: Findings, reference: Reference, labelled: Table) -> Findings:

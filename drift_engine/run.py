@@ -189,8 +189,9 @@ class Engine:
             wanted=self._wanted(window),
             progress=progress.files,
         )
+        refused = source.refusals(card, start=window.start, end=window.end)
         progress.stage("statistics")
-        findings = analyse(card, window, self.settings, reference, live, trend)
+        findings = analyse(card, window, self.settings, reference, live, refused, trend)
         samples = _samples(findings, reference, live, self.settings) if findings.outcome == "ok" else None
         return _Looked(findings, samples, chosen.used)
 

@@ -148,7 +148,7 @@ def _performance_part(model: ModelState) -> dict[str, Any]:
 
 
 def _drift_part(model: ModelState) -> dict[str, Any]:
-    return _of_result(model, "data_drift", "prediction_drift")
+    return _of_result(model, "data_drift", "prediction_drift", "data_quality")
 
 
 def _concept_part(model: ModelState) -> dict[str, Any]:

@@ -141,6 +141,9 @@ class GatewaySettings:
         "refused", "which requests get a JSON line in the access log", choices=("off", "refused", "all")
     )
     access_log_file: Path | None = setting(None, "the access log; standard error unless given")
+    refusal_examples: bool = setting(
+        True, "whether the refusal log shows, by cause, a value that was refused, shortened"
+    )
     tls_certificate_file: Path | None = setting(None, "serve HTTPS with this certificate chain (PEM)")
     tls_key_file: Path | None = setting(None, "private key of the certificate (PEM)")
     drain_seconds: int = setting(30, "how long a stopping worker may finish its requests", minimum=1, maximum=3600)

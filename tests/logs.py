@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from gateway.log import labels, predictions
+from gateway.log import labels, predictions, refusals
 from gateway.log.line import LogColumn, unescape
 from gateway.log.reader import SegmentScan, scan
 from gateway.registry import ModelCard
@@ -54,3 +54,11 @@ def label_rows(live: Path, card: ModelCard) -> list[dict[str, Any]]:
     """Every intact row of a model's label log."""
     columns = labels.columns(card)
     return [row for path in labels.segments(live, card.name) for row in parse(scan(path, columns), columns)]
+
+
+def refusal_rows(live: Path, card: ModelCard) -> list[dict[str, Any]]:
+    """Every intact line of a version's refusal log."""
+    columns = refusals.columns()
+    return [
+        row for path in refusals.segments(live, card.name, card.version) for row in parse(scan(path, columns), columns)
+    ]

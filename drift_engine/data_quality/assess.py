@@ -10,19 +10,32 @@ from drift_engine.data_quality.files import file_faults
 from drift_engine.data_quality.findings import Pair
 from drift_engine.data_quality.gaps import gaps_and_novelties
 from drift_engine.data_quality.odd_values import odd_values
+from drift_engine.data_quality.refusals import refused_requests
 from drift_engine.data_quality.repeats import standstill
 from drift_engine.data_quality.volume import EARLIER_MIN, earlier_counts, volume_anomaly
 from drift_engine.findings import Subject
 from drift_engine.reading.live_log import LiveRows
+from drift_engine.reading.refusals import Refusals
 from drift_engine.results.schema import ColumnFinding, DataQuality, QualityFinding, QualityKind, Severity, Window
 from drift_engine.settings import DriftSettings
 from drift_engine.table import Table
 from gateway.registry import ModelCard
 
 
-def assess_log(card: ModelCard, window: Window, live: LiveRows, of_table: Iterable[QualityFinding]) -> DataQuality:
-    """What is wrong with a window of the log: `of_table`, what was found in its rows, and what files and times say."""
-    findings = [*of_table, *file_faults(card, live), *volume_anomaly(live, window)]
+def assess_log(
+    card: ModelCard, window: Window, live: LiveRows, refused: Refusals, of_table: Iterable[QualityFinding]
+) -> DataQuality:
+    """What is wrong with a window of the log: `of_table`, what was found in its rows, and what files and times say.
+
+    `refused`: what was asked in that window and did not come into the log.
+    """
+    rows = int(live.in_window.sum())
+    findings = [
+        *of_table,
+        *file_faults(card, live, refused),
+        *refused_requests(refused, rows),
+        *volume_anomaly(live, window),
+    ]
     unanswered = []
     earlier = len(earlier_counts(live, window))
     if earlier < EARLIER_MIN:

@@ -21,7 +21,16 @@ from drift_engine.labels.join import lead_before
 from drift_engine.labels.look_back import Read, Wanted, look_back
 from drift_engine.reading.collector import Collector, time_order
 from drift_engine.reading.columnar import ColumnCache
-from drift_engine.reading.log_files import Figures, InputGone, Log, LogName, OpenSpan, chain_of, in_order, located
+from drift_engine.reading.log_files import (
+    Figures,
+    Log,
+    LogName,
+    OpenSpan,
+    chain_of,
+    files_of,
+    in_order,
+    recorded_files,
+)
 from drift_engine.reading.parsing import moment, no_rows
 from drift_engine.reference import answer_columns, canonical_columns
 from drift_engine.results.quality import LabelCounts
@@ -145,7 +154,7 @@ def read_live(
     extra = {_LATENCY: True} if attached else {}
     rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL} | extra)
     span, window = (span_start, end), (window_start, end)
-    source = _Source(live, card, cache, chain_of(live), _recorded(live, recorded))
+    source = _Source(live, card, cache, chain_of(live), recorded_files(live, recorded))
     cache.prune(source.chain.present)
     prediction_log, label_log = source.predictions(rows.names, window), source.labels()
     if label_files is not None:
@@ -205,7 +214,7 @@ def read_spans(
 ) -> SpanRows:
     """Read the predictions of several spans that do not overlap. `recorded` and errors: see `read_live`."""
     columns = canonical_columns(card)
-    source = _Source(live, card, cache, chain_of(live), _recorded(live, recorded))
+    source = _Source(live, card, cache, chain_of(live), recorded_files(live, recorded))
     rows = Collector({name: is_number for name, is_number in columns.items() if name != LABEL})
     inputs: dict[str, InputFile] = {}
     for span in spans:
@@ -246,24 +255,8 @@ class _Source:
         window: OpenSpan,
         listed: Sequence[Path],
     ) -> Log:
-        recorded = self.recorded or {}
-        mine = [path for path, file in recorded.items() if file.log == kind]
-        files = listed if self.recorded is None else mine
+        files, recorded = files_of(kind, listed, self.recorded)
         return Log(kind, self.live, columns, names, time_name, window, files, self.chain, self.cache, recorded)
-
-
-def _recorded(live: Path, inputs: Sequence[InputFile] | None) -> dict[Path, InputFile] | None:
-    """The recorded files where they are now, in their order. None when nothing is to be repeated."""
-    if inputs is None:
-        return None
-    found = {}
-    for file in inputs:
-        # What could not be read then is not read now, whatever became of it.
-        path = live / file.path if not file.segment else located(live, file)
-        if path is None:
-            raise InputGone(f"{file.path} is gone")
-        found[path] = file
-    return found
 
 
 def _attached(keys: pa.Table, matched: Matched, found: Table, order: NDArray[np.int64]) -> Attached:

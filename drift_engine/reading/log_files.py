@@ -1,4 +1,4 @@
-"""One of the two logs, file by file: the rows of a time span, from columnar copies where there are any.
+"""One of the logs, file by file: the rows of a time span, from columnar copies where there are any.
 
 Sealed segments that hold no row of the span are not opened, others are read from their columnar copies; what is
 not sealed is streamed. A log may be read several times, for one span after another: a file that grows meanwhile
@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 
@@ -33,7 +33,8 @@ _LOG = logging.getLogger(__name__)
 
 #: Places of damage that a result lists for each file.
 DAMAGE_LISTED_MAX = 20
-LogName = Literal["predictions", "labels"]
+LogName = Literal["predictions", "labels", "refusals"]
+_LOGS = get_args(LogName)
 #: start <= time < end, both as `gateway.clock` writes them; None is unbounded.
 OpenSpan = tuple[str | None, str | None]
 #: Called with how many of the log's files are done.
@@ -140,6 +141,29 @@ def chain_of(live: Path) -> Chain:
         return Chain()
 
 
+def files_of(
+    kind: LogName, listed: Sequence[Path], recorded: Mapping[Path, InputFile] | None
+) -> tuple[Sequence[Path], Mapping[Path, InputFile]]:
+    """A log's `files` and `recorded`: those in its folder now, or those that a run to be repeated has read."""
+    if recorded is None:
+        return listed, {}
+    return [path for path, file in recorded.items() if file.log == kind], recorded
+
+
+def recorded_files(live: Path, inputs: Sequence[InputFile] | None) -> dict[Path, InputFile] | None:
+    """The recorded files where they are now, in their order; None when nothing is to be repeated. Raises InputGone."""
+    if inputs is None:
+        return None
+    found = {}
+    for file in inputs:
+        # What could not be read then is not read now, whatever became of it.
+        path = live / file.path if not file.segment else located(live, file)
+        if path is None:
+            raise InputGone(f"{file.path} is gone")
+        found[path] = file
+    return found
+
+
 def located(live: Path, file: InputFile) -> Path | None:
     """Where a recorded file is now: its writer may have renamed it since. None when it is gone."""
     path = live / file.path
@@ -148,8 +172,8 @@ def located(live: Path, file: InputFile) -> Path | None:
 
 
 def in_order(inputs: Iterable[InputFile]) -> tuple[InputFile, ...]:
-    """Files of both logs in the order of their names, predictions first, whatever span each was opened for."""
-    return tuple(sorted(inputs, key=lambda file: (file.log != "predictions", _identity(file.path))))
+    """Files log by log, predictions first, in the order of their names, whatever span each was opened for."""
+    return tuple(sorted(inputs, key=lambda file: (_LOGS.index(file.log), _identity(file.path))))
 
 
 def _identity(path: str) -> str:

@@ -17,6 +17,7 @@ from drift_engine.reading.columnar import ColumnCache
 from drift_engine.reading.live_log import LiveRows, Progress, read_live
 from drift_engine.table import NumberColumn, Table, TextColumn
 from gateway.clock import utc_text
+from gateway.log import predictions
 from gateway.log.manifest import UnreadableChain, read_chain
 from gateway.registry import Feature, ModelCard
 from gateway.registry.columns import (
@@ -90,7 +91,8 @@ def start_of_newest(paths: Paths, card: ModelCard, until: str, rows_max: int) ->
         chain = read_chain(paths.live)
     except UnreadableChain:
         return EVER[0]
-    home = f"{card.name}/{card.version}/"
+    # Answers of a shadow and counts of refusals lie in the same folder.
+    home = f"{card.name}/{card.version}/{predictions.PREFIX}-"
     segments = [
         (sealed.last_timestamp, sealed.first_timestamp, sealed.rows)
         for sealed in chain.present.values()

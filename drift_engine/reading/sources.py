@@ -9,6 +9,7 @@ from typing import Protocol
 from drift_engine.labels.look_back import Wanted
 from drift_engine.reading.columnar import ColumnCache
 from drift_engine.reading.live_log import LiveRows, Progress, Span, SpanRows, read_live, read_spans
+from drift_engine.reading.refusals import Refusals, read_refusals
 from drift_engine.results.schema import InputFile
 from gateway.registry import ModelCard
 from gateway.settings import Paths
@@ -28,6 +29,9 @@ class Source(Protocol):
         progress: Progress = ...,
     ) -> LiveRows:
         """The predictions with span_start <= timestamp < end, and their labels. See `read_live`."""
+
+    def refusals(self, card: ModelCard, *, start: str, end: str) -> Refusals:
+        """What was refused with start <= until < end. See `read_refusals`."""
 
     def reference(self, card: ModelCard, spans: Sequence[Span]) -> SpanRows:
         """The predictions of the spans that a reference consists of."""
@@ -71,6 +75,10 @@ class Logs:
             recorded=self.recorded,
             progress=progress,
         )
+
+    def refusals(self, card: ModelCard, *, start: str, end: str) -> Refusals:
+        """See Source. Raises InputGone."""
+        return read_refusals(self.paths.live, card, cache=self._cache, start=start, end=end, recorded=self.recorded)
 
     def reference(self, card: ModelCard, spans: Sequence[Span]) -> SpanRows:
         """See Source. Raises InputGone."""

@@ -20,6 +20,7 @@ Severity = Literal["none", "notice", "warning", "high", "critical"]
 SCALE_PHRASES = {"interval": "since the run before", "hour": "in the last hour", "day": "in the last 24 hours"}
 #: What can be wrong with data, whether or not a distribution moved.
 QualityKind = Literal[
+    "refused",
     "missing",
     "out of range",
     "impossible spike",
@@ -62,7 +63,7 @@ class InputFile:
     `corrupt` holds at most the first 20 damaged lines; `corrupt_lines` counts all of them.
     """
 
-    log: Literal["predictions", "labels"]
+    log: Literal["predictions", "labels", "refusals"]
     path: str
     segment: str
     bytes_read: int
@@ -352,9 +353,10 @@ class QualityFinding:
     """Something wrong with the data of the window, whatever it does to a distribution.
 
     Attributes:
-        column: the input concerned; "" for a finding about whole rows or files.
-        count: rows concerned (segments, for a schema mismatch), `share` of all of those; of volume all rows of the
-            window, and of what is usual.
+        column: the input concerned; "" for a finding about whole rows, requests or files.
+        count: rows concerned (segments, for a schema mismatch), `share` of all of those; of refused requests the rows
+            that they asked for, and of those and the window's together; of volume all rows of the window, and of what
+            is usual.
         examples: a few of them, shortened, without control characters.
         sentence: the finding in words, with its numbers.
     """

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.clock import TEXT_LENGTH
-from gateway.log import labels
+from gateway.log import labels, refusals
 from gateway.log.line import id_checksum
 from gateway.log.segment import SegmentName
 
 #: A segment full of faults is described by its first ones and their number.
 FAULTS_KEPT_MAX = 100
+#: Logs whose lines end with their time and the checksum.
+_TIME_IS_LAST = (labels.PREFIX, refusals.PREFIX)
 #: In the prediction log the time follows seq and a UUID of 36 characters.
 _TIME_BEHIND_FIRST_COMMA = 1 + 36 + 1
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -66,7 +68,7 @@ class LineChecker:
     def __init__(self, name: SegmentName) -> None:
         self._header_crc = name.header_crc
         self._id_crc = id_checksum(name.segment_id)
-        self._time_is_last = name.prefix == labels.PREFIX
+        self._time_is_last = name.prefix in _TIME_IS_LAST
         self._rest = b""
         self._offset = 0
         self._rows = self._corrupt = self._breaks = 0

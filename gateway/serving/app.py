@@ -22,6 +22,7 @@ from gateway.serving.models import Models, ServedModel
 from gateway.serving.openapi import routes as api_docs
 from gateway.serving.prediction import predict, record, rows_of
 from gateway.serving.problems import Problem
+from gateway.serving.refusal_log import RefusalLog
 from gateway.serving.scoring.model import LoadedModel
 from gateway.serving.shadow.feed import ShadowFeed
 from gateway.serving.v2 import routes as v2
@@ -35,6 +36,8 @@ log = logging.getLogger("gateway.requests")
 _HTTP_KINDS = {404: problems.NOT_FOUND, 405: problems.METHOD_NOT_ALLOWED, 413: problems.TOO_LARGE}
 #: The two ways to ask whether this process lives.
 _LIFE = ("health", "v2_live")
+#: The ways to ask for predictions: what is refused there for its content is counted with the version's data.
+_PREDICTIONS = ("predict_route", "predict_version", "v2_infer")
 
 
 def create_app() -> Flask:
@@ -63,7 +66,8 @@ def make_app(paths: Paths, settings: GatewaySettings) -> Flask:
     _add_routes(app, models, settings)
     api_docs.add_routes(app, models, settings)
     v2.add_routes(app, models, settings)
-    _add_error_handlers(app, access)
+    app.extensions["refusals"] = RefusalLog(keeps_examples=settings.refusal_examples)
+    _add_error_handlers(app, access, app.extensions["refusals"])
     return app
 
 
@@ -204,11 +208,13 @@ def _description(model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _add_error_handlers(app: Flask, access: AccessLog) -> None:
+def _add_error_handlers(app: Flask, access: AccessLog, refusal_log: RefusalLog) -> None:
     @app.errorhandler(Problem)
     def refuse(problem: Problem) -> Response:
         served: ServedModel | None = g.get("served")
         refusals.note(problem, access, _asked(), served.card if served else None)
+        if served is not None and request.endpoint in _PREDICTIONS:
+            refusal_log.note(served.refusals, problem)
         headers, body = refusals.response(problem, g.request_id, request.path)
         return Response(body, problem.kind.status, headers)
 

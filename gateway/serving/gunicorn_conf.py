@@ -93,6 +93,7 @@ def worker_exit(server: Any, worker: Any) -> None:
     app = getattr(worker, "wsgi", None)
     if app is not None:
         app.extensions["shadow"].close()
+        app.extensions["refusals"].close()
         app.extensions["models"].close()
         app.extensions["access"].stop()
 

@@ -12,15 +12,15 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from gateway.log import labels, predictions
-from gateway.log.line import header_line
+from gateway.log import labels, predictions, refusals
+from gateway.log.line import LogColumn, header_line
 from gateway.log.writer import LogUnavailable, SegmentWriter
 from gateway.registry import ModelCard, Registry, RegistryError
 from gateway.registry import Serving as Pointer
@@ -42,7 +42,7 @@ _NEVER = object()
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Everything a request for one model version needs."""
+    """Everything a request for one model version needs; `predictions`, `labels`, `refusals` write its logs."""
 
     model: LoadedModel
     decoder: RowDecoder
@@ -53,6 +53,7 @@ class ServedModel:
     label_encoder: labels.LabelEncoder
     predictions: SegmentWriter
     labels: SegmentWriter
+    refusals: SegmentWriter
     metrics: ModelMetrics
 
     @property
@@ -267,6 +268,7 @@ class Models:
         model = LoadedModel.load(self._registry, name, version)
         card, settings, live = model.card, self._settings, self._paths.live
         limits = {"instances_max": settings.instances_max, "text_length_max": settings.text_length_max}
+        durable = settings.durability == "power"
         return ServedModel(
             model=model,
             decoder=RowDecoder(card, **limits),
@@ -276,9 +278,13 @@ class Models:
             encoder=predictions.PredictionEncoder(card),
             label_encoder=labels.LabelEncoder(card),
             predictions=self._writer(
-                predictions.folder(live, name, version), predictions.PREFIX, header_line(predictions.columns(card))
+                predictions.folder(live, name, version), predictions.PREFIX, predictions.columns(card), durable
             ),
-            labels=self._writer(labels.folder(live, name), labels.PREFIX, header_line(labels.columns(card))),
+            labels=self._writer(labels.folder(live, name), labels.PREFIX, labels.columns(card), durable),
+            # Nobody was promised these lines, and every sync would take the disk from an answer.
+            refusals=self._writer(
+                refusals.folder(live, name, version), refusals.PREFIX, refusals.columns(), durable=False
+            ),
             metrics=ModelMetrics(card),
         )
 
@@ -286,14 +292,15 @@ class Models:
         # A copy: a request that looks at the registry may be adding one.
         return list(self._writers.values())
 
-    def _writer(self, folder: Path, prefix: str, header: bytes) -> SegmentWriter:
+    def _writer(self, folder: Path, prefix: str, columns: Sequence[LogColumn], durable: bool) -> SegmentWriter:
+        header = header_line(columns)
         key = (folder, header)
         if key not in self._writers:
             self._writers[key] = SegmentWriter(
                 folder,
                 prefix,
                 header,
-                durable=self._settings.durability == "power",
+                durable=durable,
                 timeout_seconds=self._settings.append_timeout_seconds,
                 bytes_max=self._settings.segment_bytes_max,
                 age_seconds_max=self._settings.segment_age_seconds,

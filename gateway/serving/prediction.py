@@ -153,11 +153,12 @@ def _ask(served: ServedModel, rows: Sequence[Row], is_batch: bool, matrix: NDArr
     try:
         return served.model.answer(rows, matrix)
     except NoFiniteAnswer as error:
-        raise Problem(
-            problems.INVALID,
-            "the model has no finite answer to these values",
-            [Fault(pointer(BATCH_KEY, row) if is_batch else "", "has no finite answer") for row in error.rows],
-        ) from error
+        faults = [
+            Fault(pointer(BATCH_KEY, row) if is_batch else "", "has no finite answer", "no finite answer")
+            for row in error.rows
+        ]
+        said = "the model has no finite answer to these values"
+        raise Problem(problems.INVALID, said, faults, causes=faults[:1], rows=len(rows)) from error
     except Exception as error:
         # A model may raise anything on a row that it never met; that is its failure, not the client's.
         log.exception("model %s %s failed", served.card.name, served.card.version)

@@ -7,13 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.log.refusals import Reason
+
+#: Faults shown in one answer; a batch of thousands of wrong rows would otherwise be answered at length.
+FAULTS_SHOWN = 100
+
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a request: where, as a JSON pointer (RFC 6901), and what, as a sentence."""
+    """One thing wrong with a request: where, as a JSON pointer (RFC 6901), and what, as a sentence.
+
+    Attributes:
+        reason: what kind of thing it is, for whoever counts.
+        feature: the input that it is about, "" for the request or a whole row of it.
+        value: what was sent there; None for nothing, or nothing worth showing.
+    """
 
     pointer: str
     detail: str
+    reason: Reason = "wrong form"
+    feature: str = ""
+    value: Any = None
 
 
 @dataclass(frozen=True)
@@ -45,13 +59,22 @@ NOT_READY = Kind("not_ready", 503, "No model is ready")
 
 
 class Problem(Exception):
-    """A request that is refused. `faults` lists everything that is wrong, not just the first thing."""
+    """A request that is refused. `faults` lists everything that is wrong, not just the first thing.
 
-    def __init__(self, kind: Kind, detail: str, faults: Sequence[Fault] = ()) -> None:
+    Attributes:
+        causes: one fault of each reason and feature, also of those that are not shown.
+        rows: how many were asked for, as far as that could be told; 1 otherwise.
+    """
+
+    def __init__(
+        self, kind: Kind, detail: str, faults: Sequence[Fault] = (), *, causes: Sequence[Fault] = (), rows: int = 1
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.faults = tuple(faults)
+        self.causes = tuple(causes)
+        self.rows = rows
 
     def body(self, request_id: str) -> bytes:
         """The response body. Non-ASCII is escaped, so whatever a client sent comes back as harmless text."""
@@ -70,6 +93,21 @@ class Problem(Exception):
 def too_large(bytes_max: int) -> Problem:
     """The refusal of a body beyond the limit."""
     return Problem(TOO_LARGE, f"the body is larger than {bytes_max} bytes")
+
+
+def invalid(faults: Sequence[Fault], *, rows: int = 1) -> Problem:
+    """The refusal of values that can be read and are not acceptable, with at most `FAULTS_SHOWN` of what is wrong.
+
+    `rows`: how many were asked for.
+    """
+    count = len(faults)
+    detail = "one value is not acceptable" if count == 1 else f"{count} values are not acceptable"
+    if count > FAULTS_SHOWN:
+        detail += f"; the first {FAULTS_SHOWN} are shown"
+    causes: dict[tuple[str, str], Fault] = {}
+    for fault in faults:
+        causes.setdefault((fault.reason, fault.feature), fault)
+    return Problem(INVALID, detail, faults[:FAULTS_SHOWN], causes=tuple(causes.values()), rows=rows)
 
 
 def pointer(*parts: str | int) -> str:

@@ -15,10 +15,11 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from gateway.clock import parse_utc, utc_text
+from gateway.log.refusals import Reason
 from gateway.registry import Feature, ModelCard
 from gateway.registry.card import ClassLabel
 from gateway.registry.columns import class_text
-from gateway.serving.problems import INVALID, TOO_LARGE, Fault, Problem, pointer
+from gateway.serving.problems import TOO_LARGE, Fault, Problem, invalid, pointer
 
 #: Tree ensembles compare in float32; a value beyond its range would reach the model as infinity.
 NUMBER_MAX = 3.4028234663852886e38
@@ -26,8 +27,6 @@ NUMBER_MAX = 3.4028234663852886e38
 INTEGER_MAX = 2**53
 #: The name under which a request's body holds a list of rows.
 BATCH_KEY = "instances"
-#: Faults shown in one answer; a batch of thousands of wrong rows would otherwise be answered at length.
-FAULTS_SHOWN = 100
 
 #: What a client may send as X-Request-ID and find again in the log as client_id.
 CLIENT_ID_LENGTH_MAX = 128
@@ -75,14 +74,14 @@ class PredictionInput:
             return self._batch(body), True
         row = self._load(body)
         if isinstance(row, ValidationError):
-            raise invalid(list(_faults(row.messages)))
+            raise invalid(list(_faults(row.messages, sent=body)))
         return [row], False
 
     def batch(self, instances: Sequence[Any]) -> list[Row]:
         """Validated rows of one or more objects of features. Raises Problem as `rows` does for a batch."""
         rows, faults = self._split(instances)
         if faults:
-            raise invalid(faults)
+            raise invalid(faults, rows=len(instances))
         return rows
 
     def check_count(self, instances: int) -> None:
@@ -92,13 +91,17 @@ class PredictionInput:
 
     def _batch(self, body: Mapping[str, Any]) -> list[Row]:
         instances = body[BATCH_KEY]
-        faults = [Fault(pointer(name), f"is not known beside {BATCH_KEY}") for name in body if name != BATCH_KEY]
+        faults = [
+            Fault(pointer(name), f"is not known beside {BATCH_KEY}", "unknown field", value=name)
+            for name in body
+            if name != BATCH_KEY
+        ]
         if not isinstance(instances, list) or not instances:
             raise invalid([*faults, Fault(pointer(BATCH_KEY), "must be a list of one or more objects")])
         self.check_count(len(instances))
         rows, more = self._split(instances)
         if faults + more:
-            raise invalid(faults + more)
+            raise invalid(faults + more, rows=len(instances))
         return rows
 
     def _split(self, instances: Sequence[Any]) -> tuple[list[Row], list[Fault]]:
@@ -107,7 +110,7 @@ class PredictionInput:
         for index, instance in enumerate(instances):
             loaded = self._load(instance)
             if isinstance(loaded, ValidationError):
-                faults.extend(_faults(loaded.messages, BATCH_KEY, index))
+                faults.extend(_faults(loaded.messages, BATCH_KEY, index, sent=instance))
             else:
                 rows.append(loaded)
         return rows, faults
@@ -219,7 +222,7 @@ def _field(feature: Feature, text_length_max: int) -> fields.Field[Any]:
         "metadata": _about(feature),
     }
     if feature.type in ("number", "integer") and not feature.accepts_unseen:
-        options["validate"] = validate.Range(
+        options["validate"] = _ObservedRange(
             feature.minimum, feature.maximum, error="must be from {min:g} to {max:g}, as in the reference"
         )
     match feature.type:
@@ -247,6 +250,29 @@ def _about(feature: Feature) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _Message:
+    """What marshmallow passes on as a message: a sentence, and the reason for whoever counts."""
+
+    reason: Reason
+    detail: str
+
+
+class _Unacceptable(ValidationError):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__([_Message(reason, detail)])
+
+
+class _ObservedRange(validate.Range):
+    """The range of the reference, for a feature that takes no other values."""
+
+    def __call__(self, value: Any) -> Any:
+        try:
+            return super().__call__(value)
+        except ValidationError as error:
+            raise _Unacceptable("out of range", str(error.messages[0])) from None
+
+
 class _Exact(fields.Field[Any]):
     """A field that converts nothing: the JSON type must be the right one already.
 
@@ -262,6 +288,10 @@ class _Exact(fields.Field[Any]):
     ) -> None:
         super().__init__(metadata={**json_schema, **(metadata or {})}, **options)
 
+    def make_error(self, key: str, **kwargs: Any) -> ValidationError:
+        """Nothing, or null, where a value must be."""
+        return _Unacceptable("missing feature" if key == "required" else "null", str(self.error_messages[key]))
+
 
 class _Number(_Exact):
     def __init__(self, **options: Any) -> None:
@@ -269,11 +299,11 @@ class _Number(_Exact):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if type(value) is not float and type(value) is not int:
-            raise ValidationError("must be a number")
+            raise _Unacceptable("wrong type", "must be a number")
         if not -NUMBER_MAX <= value <= NUMBER_MAX:
-            raise ValidationError("must be a number within the range of single precision, 3.4e38")
+            raise _Unacceptable("out of range", "must be a number within the range of single precision, 3.4e38")
         if type(value) is int and not -INTEGER_MAX <= value <= INTEGER_MAX:
-            raise ValidationError("is an integer beyond 2^53, which a double cannot hold exactly")
+            raise _Unacceptable("out of range", "is an integer beyond 2^53, which a double cannot hold exactly")
         return float(value)
 
 
@@ -285,9 +315,9 @@ class _Integer(_Exact):
         if type(value) is float and value.is_integer():
             value = int(value)
         if type(value) is not int:
-            raise ValidationError("must be an integer")
+            raise _Unacceptable("wrong type", "must be an integer")
         if not -INTEGER_MAX <= value <= INTEGER_MAX:
-            raise ValidationError("must be an integer within 2^53, beyond which a double is not exact")
+            raise _Unacceptable("out of range", "must be an integer within 2^53, beyond which a double is not exact")
         return value
 
 
@@ -297,7 +327,7 @@ class _Boolean(_Exact):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if type(value) is not bool:
-            raise ValidationError("must be true or false")
+            raise _Unacceptable("wrong type", "must be true or false")
         return value
 
 
@@ -308,14 +338,14 @@ class _Text(_Exact):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if type(value) is not str:
-            raise ValidationError("must be a text")
+            raise _Unacceptable("wrong type", "must be a text")
         if len(value) > self._length_max:
-            raise ValidationError(f"must have at most {self._length_max} characters")
+            raise _Unacceptable("unusable text", f"must have at most {self._length_max} characters")
         if not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise ValidationError("must not hold a lone surrogate") from None
+                raise _Unacceptable("unusable text", "must not hold a lone surrogate") from None
         return value
 
 
@@ -341,7 +371,7 @@ class _Category(_Text):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         if text not in self._categories:
-            raise ValidationError(self._refusal)
+            raise _Unacceptable("unseen category", self._refusal)
         return text
 
 
@@ -397,21 +427,24 @@ class _RegressionLabel(_Exact):
         return float(value)
 
 
-def _faults(messages: Any, *prefix: str | int) -> Iterator[Fault]:
-    """Flatten marshmallow's nested messages into one fault per value."""
-    if isinstance(messages, Mapping):
-        for name, inner in messages.items():
-            # "_schema" holds what is wrong with the object as a whole.
-            yield from _faults(inner, *prefix) if name == "_schema" else _faults(inner, *prefix, name)
+def _faults(messages: Any, *prefix: str | int, sent: Any = None) -> Iterator[Fault]:
+    """One fault per value from marshmallow's messages about `sent`, an object or what should have been one."""
+    if not isinstance(messages, Mapping):
+        yield from (_fault(message, pointer(*prefix), "", sent) for message in messages)
         return
-    for message in messages if isinstance(messages, list) else [messages]:
-        yield Fault(pointer(*prefix), "is not known" if message == "Unknown field." else str(message))
+    for name, inner in messages.items():
+        if name == "_schema":
+            # What is wrong with the object as a whole.
+            yield from _faults(inner, *prefix, sent=sent)
+            continue
+        value = sent.get(name) if sent else None
+        yield from (_fault(message, pointer(*prefix, name), name, value) for message in inner)
 
 
-def invalid(faults: list[Fault]) -> Problem:
-    """The refusal of values that can be read and are not acceptable, with at most `FAULTS_SHOWN` of what is wrong."""
-    count = len(faults)
-    detail = "one value is not acceptable" if count == 1 else f"{count} values are not acceptable"
-    if count > FAULTS_SHOWN:
-        detail += f"; the first {FAULTS_SHOWN} are shown"
-    return Problem(INVALID, detail, faults[:FAULTS_SHOWN])
+def _fault(message: Any, where: str, name: str, value: Any) -> Fault:
+    if isinstance(message, _Message):
+        return Fault(where, message.detail, message.reason, name, value)
+    if message == "Unknown field.":
+        # Its name is the client's word: something to show, and nothing to count by.
+        return Fault(where, "is not known", "unknown field", value=name)
+    return Fault(where, str(message), value=value)

@@ -16,7 +16,7 @@ from drift_engine.results.schema import Window
 from drift_engine.run import Committed, Engine
 from drift_engine.settings import DriftSettings
 from gateway.clock import utc_text
-from gateway.log import labels, predictions
+from gateway.log import labels, predictions, refusals
 from gateway.log.line import header_line
 from gateway.log.writer import SegmentWriter
 from gateway.registry.artifact import file_record
@@ -152,6 +152,18 @@ class Scenario:
         ]
         folder = labels.folder(self.paths.live, self.card.name)
         _append(folder, labels.PREFIX, header_line(labels.columns(self.card)), payloads)
+
+    def refuse(
+        self, *causes: tuple[str, str, str | None], requests: int, rows: int | None = None, at: float = NOW - 600
+    ) -> None:
+        """Append a writing of refused requests that all had the causes given: reason, feature, example."""
+        asked = requests if rows is None else rows
+        payloads = [
+            refusals.encode(reason, feature, requests, asked, example, utc_text(at - 5), utc_text(at))
+            for reason, feature, example in ((refusals.ANY, "", None), *causes)
+        ]
+        folder = refusals.folder(self.paths.live, self.card.name, self.card.version)
+        _append(folder, refusals.PREFIX, header_line(refusals.columns()), payloads)
 
     def run(self, window: Window | None = None, **settings: Any) -> Committed:
         """Run the engine over the last 24 hours before NOW, or over `window`."""

@@ -28,6 +28,7 @@ def test_the_latest_drift_of_one_model(site: Site) -> None:
     assert fraud["data_drift"]["detected"] is True
     assert fraud["data_drift"]["columns"][0]["checks"][0]["score"] == 0.4
     assert fraud["prediction_drift"]["detected"] is True
+    assert fraud["data_quality"] == {"findings": [], "unanswered": []}
     (churn,) = client.get("/api/drift/data?model=churn").get_json()["models"]
     assert churn["data_drift"]["detected"] is None
     assert client.get("/api/drift/data?model=nobody").status_code == 404

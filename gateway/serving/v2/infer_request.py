@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from gateway.registry import Feature, ModelCard
 from gateway.serving.body import parse_object
 from gateway.serving.models import ServedModel
-from gateway.serving.problems import MALFORMED, Fault, Problem, parts_of, pointer
+from gateway.serving.problems import MALFORMED, Fault, Problem, invalid, parts_of, pointer
 from gateway.serving.v2.metadata import RequestedOutput, TensorMetadata, outputs
 from gateway.serving.v2.tensors import TensorHead, below, parameters_of, read_elements, read_head
-from gateway.serving.validation import Row, invalid
+from gateway.serving.validation import Row
 
 #: Names the length of the JSON that binary data follows.
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -59,7 +60,7 @@ def read_request(served: ServedModel, body: bytes, header_length: str | None) ->
         raise invalid(faults)
     columns = _layout(heads, card)
     served.input.check_count(heads[0].shape[0])
-    elements = _elements(heads, binary)
+    elements = _elements(heads, binary, columns)
     values = [
         _values(feature, elements[column.head.index][column.start :: column.step])
         for feature, column in zip(card.features, columns.values(), strict=True)
@@ -69,14 +70,15 @@ def read_request(served: ServedModel, body: bytes, header_length: str | None) ->
 
 def relocated(problem: Problem, columns: dict[str, Column]) -> Problem:
     """The same problem with the places that a client of the protocol knows, instead of /predict's."""
-    return Problem(problem.kind, problem.detail, [_relocated(fault, columns) for fault in problem.faults])
+    faults = [_relocated(fault, columns) for fault in problem.faults]
+    return Problem(problem.kind, problem.detail, faults, causes=problem.causes, rows=problem.rows)
 
 
 def _relocated(fault: Fault, columns: dict[str, Column]) -> Fault:
     _, row, *feature = parts_of(fault.pointer)
     if feature:
-        return Fault(columns[feature[0]].at(int(row)), fault.detail)
-    return Fault("/inputs", f"row {row} {fault.detail}")
+        return replace(fault, pointer=columns[feature[0]].at(int(row)))
+    return replace(fault, pointer="/inputs", detail=f"row {row} {fault.detail}")
 
 
 def _split(body: bytes, header_length: str | None) -> tuple[dict[str, Any], bytes]:
@@ -184,27 +186,32 @@ def _columns_faults(heads: Sequence[TensorHead], names: Sequence[str]) -> list[F
             del missing[head.name]
         else:
             refusal = "is there twice" if head.name in names else "is no feature of the model"
-            faults.append(Fault(pointer("inputs", head.index, "name"), refusal))
+            faults.append(Fault(pointer("inputs", head.index, "name"), refusal, "unknown field", value=head.name))
         if head.shape not in ((rows,), (rows, 1)):
             faults.append(Fault(pointer("inputs", head.index, "shape"), f"must be [{rows}] or [{rows}, 1]"))
-    return faults + [Fault("/inputs", f"has no tensor {name!r}") for name in missing]
+    return faults + [Fault("/inputs", f"has no tensor {name!r}", "missing feature", name) for name in missing]
 
 
-def _elements(heads: Sequence[TensorHead], binary: bytes) -> list[list[Any]]:
+def _elements(heads: Sequence[TensorHead], binary: bytes, columns: dict[str, Column]) -> list[list[Any]]:
     """The elements of each tensor, those in binary cut from what follows the JSON, in their order. Raises Problem."""
+    rows = heads[0].shape[0]
     announced = sum(head.binary_bytes for head in heads)
     if announced != len(binary):
         refusal = f"announces {announced} bytes of binary data, and {len(binary)} follow the JSON object"
-        raise invalid([Fault("/inputs", refusal)])
+        raise invalid([Fault("/inputs", refusal)], rows=rows)
     elements, faults, at = [], [], 0
     for head in heads:
-        found, more = read_elements(head, binary[at : at + head.binary_bytes])
+        found, more = read_elements(head, binary[at : at + head.binary_bytes], partial(_features_of, head, columns))
         at += head.binary_bytes
         elements.append(found)
         faults += more
     if faults:
-        raise invalid(faults)
+        raise invalid(faults, rows=rows)
     return elements
+
+
+def _features_of(head: TensorHead, columns: dict[str, Column]) -> list[str]:
+    return [name for name, column in columns.items() if column.head is head]
 
 
 def _values(feature: Feature, elements: list[Any]) -> list[Any]:

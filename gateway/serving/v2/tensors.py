@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -55,7 +55,7 @@ def parameters_of(item: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
 
 def below(faults: Sequence[Fault], *prefix: str | int) -> list[Fault]:
     """The faults of a part, as those of the whole."""
-    return [Fault(pointer(*prefix) + fault.pointer, fault.detail) for fault in faults]
+    return [replace(fault, pointer=pointer(*prefix) + fault.pointer) for fault in faults]
 
 
 def read_head(index: int, item: Any) -> tuple[TensorHead | None, list[Fault]]:
@@ -82,16 +82,33 @@ def read_head(index: int, item: Any) -> tuple[TensorHead | None, list[Fault]]:
     return TensorHead(index, item["name"], datatype, tuple(item["shape"]), item.get("data"), size or 0), []
 
 
-def read_elements(head: TensorHead, binary: bytes) -> tuple[list[Any], list[Fault]]:
-    """The elements in row-major order, or all that is wrong with them. `binary`: the bytes that are this tensor's."""
+def read_elements(
+    head: TensorHead, binary: bytes, features: Callable[[], Sequence[str]]
+) -> tuple[list[Any], list[Fault]]:
+    """The elements in row-major order, or all that is wrong with them.
+
+    Args:
+        binary: the bytes that are this tensor's.
+        features: says whose values it holds, in turn; asked only when something is wrong.
+    """
     count = math.prod(head.shape)
+    values: Sequence[Any] = ()
     try:
         if head.data is None:
             return from_bytes(head.datatype, binary, count), []
-        return from_json(head.datatype, _flat(head, head.data, count)), []
+        values = _flat(head, head.data, count)
+        return from_json(head.datatype, values), []
     except BadElements as error:
-        whole = pointer("inputs", head.index, "data")
-        return [], [Fault(whole if at is None else head.at(at), refusal) for at, refusal in error.faults]
+        names = features()
+        return [], [_fault(head, at, refusal, names, values) for at, refusal in error.faults]
+
+
+def _fault(head: TensorHead, at: int | None, refusal: str, features: Sequence[str], values: Sequence[Any]) -> Fault:
+    """What is wrong with an element, or with all of them (`at` None). `values`: the elements, where JSON has them."""
+    if at is None:
+        return Fault(pointer("inputs", head.index, "data"), refusal)
+    value = values[at] if values else None
+    return Fault(head.at(at), refusal, "wrong type", features[at % len(features)], value)
 
 
 def _flat(head: TensorHead, data: Sequence[Any], count: int) -> Sequence[Any]:
