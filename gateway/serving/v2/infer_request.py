@@ -184,9 +184,11 @@ def _columns_faults(heads: Sequence[TensorHead], names: Sequence[str]) -> list[F
     for head in heads:
         if head.name in missing:
             del missing[head.name]
+        elif head.name in names:
+            faults.append(Fault(pointer("inputs", head.index, "name"), "is there twice"))
         else:
-            refusal = "is there twice" if head.name in names else "is no feature of the model"
-            faults.append(Fault(pointer("inputs", head.index, "name"), refusal, "unknown field", value=head.name))
+            where = pointer("inputs", head.index, "name")
+            faults.append(Fault(where, "is no feature of the model", "unknown field", value=head.name))
         if head.shape not in ((rows,), (rows, 1)):
             faults.append(Fault(pointer("inputs", head.index, "shape"), f"must be [{rows}] or [{rows}, 1]"))
     return faults + [Fault("/inputs", f"has no tensor {name!r}", "missing feature", name) for name in missing]
