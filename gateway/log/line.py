@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,8 +74,18 @@ def id_checksum(segment_id: str) -> int:
 
 def seal_line(seq: int, payload: bytes, id_crc: int) -> bytes:
     """A complete line from its number and its fields, `payload` being all between the two."""
-    body = b"%d,%b," % (seq, payload)
-    return b"%b%d\n" % (body, zlib.crc32(body, id_crc))
+    return seal_lines((payload,), seq, id_crc)
+
+
+def seal_lines(payloads: Iterable[bytes], first_seq: int, id_crc: int) -> bytes:
+    """Complete lines, one behind the other, numbered from `first_seq` on."""
+    crc32, pieces = zlib.crc32, list[bytes]()
+    for seq, payload in enumerate(payloads, first_seq):
+        number = b"%d," % seq
+        # Piece by piece: the fields are copied once, when all lines are put together.
+        checksum = crc32(b",", crc32(payload, crc32(number, id_crc)))
+        pieces += (number, payload, b",%d\n" % checksum)
+    return b"".join(pieces)
 
 
 def is_intact(line: bytes, id_crc: int) -> bool:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.files import REAL, FileSystem, write_all
-from gateway.log.line import id_checksum, seal_line
+from gateway.log.line import id_checksum, seal_lines
 from gateway.log.probe import WriteProbe
 from gateway.log.segment import LogError, OpenSegment, create, suspect_path
 
@@ -202,7 +202,7 @@ class SegmentWriter:
         self._bytes += len(data)
 
     def _lines(self, payloads: Sequence[bytes]) -> bytes:
-        return b"".join([seal_line(seq, payload, self._id_crc) for seq, payload in enumerate(payloads, self._seq)])
+        return seal_lines(payloads, self._seq, self._id_crc)
 
     def _is_old(self) -> bool:
         return self._segment is not None and self._monotonic() - self._opened_at >= self._age_seconds_max

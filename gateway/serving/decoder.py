@@ -77,7 +77,8 @@ class RowDecoder:
             return None
         # Two more for the name of the list itself. numpy counts them in a quarter of the time that `bytes.count` takes.
         quotes = np.count_nonzero(np.frombuffer(body, np.uint8) == _QUOTE)
-        return rows if quotes == 2 + sum(map(self._quotes_of, rows)) else None
+        expected = sum(map(self._quotes_of, rows)) if self._texts else len(rows) * self._quotes
+        return rows if quotes == 2 + expected else None
 
     def convert(self, instances: Sequence[Mapping[str, Any]]) -> list[Row] | None:
         """The rows of objects of features that are plainly valid, however they came; None if one is not."""

@@ -83,7 +83,7 @@ class TensorDecoder:
         matrix = np.fromiter(tensor.data, np.float64, len(tensor.data)).reshape(tensor.shape)
         if not ((matrix >= self._low) & (matrix <= self._high)).all():
             return None
-        rows: list[Row] = list(zip(*[iter(tensor.data)] * width, strict=True))
+        rows: list[Row] = [tensor.data[at : at + width] for at in range(0, len(tensor.data), width)]
         return PlainInference(document.id or None, rows, matrix, asked)
 
     def _asked(self, document: _Document) -> tuple[RequestedOutput, ...] | None:

@@ -33,10 +33,11 @@ from gunicorn.http.errors import (
     LimitRequestLine,
     ParseException,
 )
-from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
+from gunicorn.workers.gthread import PollableMethodQueue, ThreadWorker
 
 from gateway.serving import problems
 from gateway.serving.problems import Problem, too_large
+from gateway.serving.worker.connection import Connection
 from gateway.serving.worker.crowd import NOBODY, Crowd, Manners
 from gateway.serving.worker.framing import HEAD_BYTES_MAX, Head, read_head, read_path, skip_chunks
 
@@ -64,43 +65,6 @@ _LINGER_SECONDS = 2.0
 _crowd = Crowd()
 #: Errors of gunicorn's parser that are about answers.
 _OURS = (InvalidResponseHeader, InvalidResponseHeaderName)
-
-
-class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """A client's connection.
-
-    Attributes:
-        received: bytes of requests that nobody has taken yet.
-        head: of the request that is being received, once it is whole.
-        batch: of the request that a thread has, if that may be a plain batch.
-        chunk_at: where in `received` the next chunk of its body begins.
-        missing: how many bytes of the request are still to come, at least; 0 while that is unknown.
-        low_water: how many bytes the kernel collects before it says that some are there.
-        pending: the prediction that is being recorded.
-        unsent: what the client's socket had no room for.
-        closing: nothing more is read as a request; what arrives is thrown away.
-        closed: it is over.
-        deadline: on the monotonic clock; what it is for depends on the rest.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.received = bytearray()
-        self.head: Head | None = None
-        self.batch: Head | None = None
-        self.chunk_at = 0
-        self.missing = 0
-        self.low_water = 1
-        self.pending: Pending | None = None
-        self.unsent = b""
-        self.closing = False
-        self.closed = False
-        self.deadline = 0.0
-
-    @property
-    def is_idle(self) -> bool:
-        """Between two requests."""
-        return not (self.received or self.pending or self.unsent or self.closing)
 
 
 class _LastingQueue(PollableMethodQueue):  # type: ignore[misc]
@@ -424,14 +388,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if pending.error is not None:
             self._refuse(connection, Problem(problems.NOT_RECORDED, str(pending.error)), pending)
             return
-        self._send(connection, self._response(_goes_on(connection), b"200 OK", _JSON, pending.prediction.body))
+        self._send(connection, self._response(connection.goes_on, b"200 OK", _JSON, pending.prediction.body))
         self._lane.answered(pending)
 
     def _refuse(self, connection: Connection, problem: Problem, pending: Pending | None = None) -> None:
         """Answer with a problem. Without a prediction, the request's end is unknown: so ends the connection."""
         connection.closing |= pending is None
         path = pending.asked.path if pending else read_path(connection.received)
-        self._send(connection, self._refusal(problem, pending, path, _goes_on(connection)))
+        self._send(connection, self._refusal(problem, pending, path, connection.goes_on))
 
     def _refusal(self, problem: Problem, pending: Pending | None, path: str, goes_on: bytes) -> bytes:
         """A refusal as it is sent. In any thread."""
@@ -505,8 +469,3 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
             self.alive = False
-
-
-def _goes_on(connection: Connection) -> bytes:
-    """What the Connection header says of the next request."""
-    return b"close" if connection.closing else b"keep-alive"
