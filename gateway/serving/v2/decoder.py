@@ -84,7 +84,7 @@ class TensorDecoder:
         if not ((matrix >= self._low) & (matrix <= self._high)).all():
             return None
         rows: list[Row] = [tensor.data[at : at + width] for at in range(0, len(tensor.data), width)]
-        return PlainInference(document.id or None, rows, matrix, asked)
+        return PlainInference(None if document.id is UNSET else document.id, rows, matrix, asked)
 
     def _asked(self, document: _Document) -> tuple[RequestedOutput, ...] | None:
         """The outputs that are asked for, all if none is named; None for an unknown one, or one asked for twice."""

@@ -283,6 +283,7 @@ def inferences() -> list[dict[str, Any]]:
             named,
             {**named, "outputs": [{"name": "probabilities"}, {"name": "predict"}]},
             {**named, "id": "é"},
+            {**named, "id": ""},
             {**named, "parameters": {"priority": 1}},
             {**named, "outputs": [{"name": "else"}]},
             {"inputs": [{**tensor, "shape": [count, 4]}]},
