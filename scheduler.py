@@ -82,9 +82,9 @@ class SchedulerSettings:
     starved_after_seconds: float = setting(
         120.0, "a job that waited this long for a processor is started again at nice 10", minimum=0.1
     )
-    processor_share: float = setting(
-        0.05,
-        "part of a processor that a regular job gets while others need the processors; 1: it is not held back",
+    idle_share: float = setting(
+        0.1,
+        "part of the processors' idle time that a regular job gets while others need them; 1: it is not held back",
         minimum=0.01,
         maximum=1,
     )
@@ -280,7 +280,7 @@ class Scheduler:
             return Ending("not started", os.EX_OSERR)
         deadline = time.monotonic() + self._settings.timeout_seconds
         # A job that was asked for has somebody waiting. And none is held back until it is too late to end.
-        pacer = Pacer(process.pid, self._settings.processor_share if idle and job.every_seconds else 1.0)
+        pacer = Pacer(process.pid, self._settings.idle_share if idle and job.every_seconds else 1.0)
         paced_until = time.monotonic() + self._settings.timeout_seconds / 2
         cut: Ending | None = None
         while cut is None and not has_ended(process):

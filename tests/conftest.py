@@ -18,7 +18,7 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
         signal.signal(_number, _usual)
 
 # The tests themselves keep the processors busy: jobs would be held back for as long as a test has patience.
-os.environ["SENTINEL_SCHEDULER_PROCESSOR_SHARE"] = "1"
+os.environ["SENTINEL_SCHEDULER_IDLE_SHARE"] = "1"
 
 
 @pytest.fixture(scope="session")

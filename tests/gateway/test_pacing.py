@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.pacing import Pacer, ran_seconds, used_seconds
+from gateway.pacing import SHARE_MIN, SLICE_SECONDS_MAX, Pacer, ran_seconds, used_seconds
 from gateway.process_group import continue_when_orphaned
 
 SPIN = "while True: pass"
@@ -43,16 +43,45 @@ def is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def test_it_runs_its_share_while_others_need_the_processors() -> None:
+def test_it_gets_its_part_of_what_is_free_while_others_need_the_processors() -> None:
     with spinning(1) as (job,):
-        pacer = Pacer(job, 0.1, used=_used_by_others(2.0), processors=2)
+        pacer = Pacer(job, 0.1, used=_used_by_others(1.0), processors=2)
         before = own_seconds(job)
         for _ in range(10):
             pacer.pass_time(0.2)
             assert not is_stopped(job)
         assert pacer.holds_back
+        assert pacer.share == pytest.approx(0.1)
         # A tenth of 2 s is 0.2 s; timers are late on a busy machine, so the bound is generous.
         assert 0 < own_seconds(job) - before < 0.8
+
+
+@pytest.mark.parametrize(
+    ("others", "share"), [(0.5, 0.15), (1.5, 0.05), (1.95, SHARE_MIN), (2.0, SHARE_MIN), (9.0, SHARE_MIN)]
+)
+def test_the_busier_the_machine_the_less_it_gets_but_never_nothing(others: float, share: float) -> None:
+    with spinning(1) as (job,):
+        pacer = Pacer(job, 0.1, used=_used_by_others(others), processors=2)
+        assert pacer.share == SHARE_MIN, "before the first look nobody knows"
+        began = time.monotonic()
+        while pacer.share == SHARE_MIN and time.monotonic() - began < 3:
+            pacer.pass_time(0.2)
+        assert pacer.share == pytest.approx(share, rel=0.01)
+
+
+def test_a_job_that_waits_is_looked_at_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    def ran(_: int) -> float:
+        nonlocal looks
+        looks += 1
+        return 0.0
+
+    monkeypatch.setattr("gateway.pacing.ran_seconds", ran)
+    pacer = Pacer(os.getpid(), 0.1, used=_used_by_others(2.0), processors=2)
+    pacer.pass_time(0.5)
+    # Two a round: 2 + 4 + 8 ms, then 16 each; without that it would be some 500.
+    assert 4 <= looks <= 2 * (3 + 0.5 / SLICE_SECONDS_MAX + 1)
 
 
 def test_it_is_let_go_where_there_is_room() -> None:
@@ -65,7 +94,7 @@ def test_it_is_let_go_where_there_is_room() -> None:
             assert not pacer.holds_back
 
 
-def test_the_whole_share_is_never_held_back_and_neither_is_what_cannot_be_measured() -> None:
+def test_the_whole_is_never_held_back_and_neither_is_what_cannot_be_measured() -> None:
     def unknown(_: int) -> tuple[float, float]:
         raise OSError
 

@@ -30,7 +30,7 @@ from tests.processes import is_gone
 from tests.tools import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = SchedulerSettings(kill_after_seconds=1.0, processor_share=1.0)
+QUICK = SchedulerSettings(kill_after_seconds=1.0, idle_share=1.0)
 NEVER = JobStatus("", "running")
 
 
@@ -109,7 +109,7 @@ def test_a_job_runs_in_its_own_session_at_idle_priority_with_bounded_memory(tmp_
         "json.dump([os.getsid(0) == os.getpid(), os.nice(0), os.sched_getscheduler(0) == os.SCHED_IDLE,"
         f" resource.getrlimit(resource.RLIMIT_DATA)[0]], open({str(seen)!r}, 'w'))"
     )
-    settings = SchedulerSettings(processor_share=1.0, memory_bytes_max=512 * 1024**2)
+    settings = SchedulerSettings(idle_share=1.0, memory_bytes_max=512 * 1024**2)
     assert once(tmp_path, python(code), settings=settings)[0] == 0
     assert json.loads(seen.read_text()) == [True, 19, True, 512 * 1024**2]
 
@@ -155,7 +155,7 @@ open({str(ran)!r}, "a").write(f"{{time.process_time():.3f}}\\n")
 
 def test_a_job_that_takes_too_much_memory_fails_alone(tmp_path: Path) -> None:
     """The bound is real: an allocation beyond it fails in the job."""
-    settings = SchedulerSettings(processor_share=1.0, memory_bytes_max=256 * 1024**2)
+    settings = SchedulerSettings(idle_share=1.0, memory_bytes_max=256 * 1024**2)
     code = "import time; time.sleep(0.3); bytearray(400 * 1024**2)"
     before = resource.getrlimit(resource.RLIMIT_DATA)
     _, recorded = once(tmp_path, python(code), settings=settings)
@@ -174,7 +174,7 @@ def test_a_job_that_ignores_its_timeout_is_killed_with_all_it_started(tmp_path: 
         f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}}\\n{{child.pid}}\\n')\n"
         "time.sleep(600)"
     )
-    settings = SchedulerSettings(processor_share=1.0, timeout_seconds=1.0, kill_after_seconds=0.5)
+    settings = SchedulerSettings(idle_share=1.0, timeout_seconds=1.0, kill_after_seconds=0.5)
     returned, recorded = once(tmp_path, python(code), settings=settings)
     assert (returned, recorded["job"].outcome) == (124, "timeout")
     assert len(lines(pids)) == 2
@@ -211,7 +211,7 @@ def test_a_starved_job_is_started_again_at_nice_10(tmp_path: Path) -> None:
     burner = subprocess.Popen([sys.executable, "-c", burn.replace("{0}", f"{{{min(before)}}}")])
     try:
         settings = SchedulerSettings(
-            processor_share=1.0, starved_after_seconds=0.5, kill_after_seconds=1, timeout_seconds=20
+            idle_share=1.0, starved_after_seconds=0.5, kill_after_seconds=1, timeout_seconds=20
         )
         returned, recorded = once(tmp_path, python(code), settings=settings)
     finally:
