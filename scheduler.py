@@ -83,7 +83,7 @@ class SchedulerSettings:
         120.0, "a job that waited this long for a processor is started again at nice 10", minimum=0.1
     )
     idle_share: float = setting(
-        0.1,
+        0.07,
         "part of the processors' idle time that a regular job gets while others need them; 1: it is not held back",
         minimum=0.01,
         maximum=1,

@@ -1,10 +1,10 @@
 """What a drift run on a large log costs the requests beside it.
 
-A constant load at half of what the gateway can take, with a drift run beside it and without, in pairs of alternating
-order. The run is started as the scheduler starts it, at idle priority and bounded; the load lasts until it is over, and
-the one without a run just as long: a short load would miss what a shared machine does to a long one now and then. What
-the gateway can take is measured anew for each pair. The ratio of a pair is p99 with the run / p99 without; what counts
-is the median.
+A constant load at half of what the gateway can take, and a drift run beside it that goes on and stands still in turn,
+its scheduler too, five seconds each: what changes on a shared machine, which it does from minute to minute, is in both.
+The requests that were due while the run went on, and those that were due while it stood still, are a pair of loads; the
+ratio of a pair is p99 beside the run / p99 alone. Pairs are taken until a run has finished, and at least `--pairs`;
+what counts is their median. What the gateway can take is measured anew for each pair.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import scheduler
 from benchmarks import report
 from benchmarks.comparison import Work, prepare
 from benchmarks.live_log import write_log
 from benchmarks.load import put_load
-from benchmarks.open_loop import Answered, ConstantLoad
+from benchmarks.open_loop import Answered, ConstantLoad, percentiles_ms
 from benchmarks.peers.catalogue import OBJECTS
+from benchmarks.scheduled_run import ScheduledRun
 from benchmarks.servers import Server, gateway
 from demo.generate import generate
 from demo.train import FRAUD_POPULATION
@@ -42,36 +46,58 @@ MEDIAN_RATIO_MAX = 1.25
 WINDOW_SECONDS = 24 * 3600
 #: The window ends before the load begins, so that every run reads the same rows.
 _WINDOW_AGO_SECONDS = 3600.0
+_RUN_SECONDS_MAX = 7200.0
+#: How long the run goes on, or stands still, at a time.
+_PHASE_SECONDS = 5.0
+#: Until the client asks: its own start, and some requests.
+_LOAD_BEGINS_SECONDS = 3.0
+_TURN_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Of the answers to requests that were due in some part of a load; `seconds`: how long that was."""
+
+    seconds: float
+    answers: int
+    p50_ms: float
+    p99_ms: float
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two loads of equal rate, and the run that was beside one of them.
+    """A load, and what it was like while a run went on beside it, and while none did."""
 
-    Attributes:
-        run_seconds: from the run's start to its end; `finished`: with an outcome, by itself.
-    """
-
-    alone: Answered
-    beside: Answered
-    run_seconds: float
-    finished: bool
+    load: Answered
+    alone: Latencies
+    beside: Latencies
 
     @property
     def ratio(self) -> float:
-        """p99 with the run / p99 without."""
+        """p99 beside the run / p99 without."""
         return self.beside.p99_ms / self.alone.p99_ms
 
     @property
     def unanswered(self) -> int:
         """Requests that were refused or lost, in both."""
-        return sum(load.refused + load.lost for load in (self.alone, self.beside))
+        return self.load.refused + self.load.lost
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was measured; `run_seconds` of the runs that finished beside the loads, `runs` those that were started."""
+
+    pairs: list[Pair]
+    run_seconds: list[float]
+    runs: int
+    idle_seconds: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write `.cache/bench/interference.json`. 1 when a run or a request came to nothing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.interference", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=10, help="(default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=10, help="at least (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of each load (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the run's window (default: %(default)s)")
     options = parser.parse_args(arguments)
     with report.scratch_folder() as scratch:
@@ -81,16 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(environment)
         print("training and registering the demo's random forest ...", flush=True)
         work = prepare(scratch)
-        drift = _write_window(scratch, work, options.rows)
-        idle_seconds = _first_run(drift, scratch, work, options.rows)
+        command = _write_window(scratch, work, options.rows)
+        idle_seconds = _first_run(command, scratch, work, options.rows)
         with gateway(scratch) as server:
-            pairs = list(_pairs(server, work, drift, options.pairs, scratch))
-    _publish(pairs, options.rows, idle_seconds)
-    return 0 if all(pair.finished and not pair.unanswered for pair in pairs) else 1
+            found = _measure(server, work, command, options, scratch, idle_seconds)
+    _publish(found, options.rows)
+    return 0 if len(found.run_seconds) == found.runs and not any(pair.unanswered for pair in found.pairs) else 1
 
 
-def _write_window(scratch: Path, work: Work, rows: int) -> scheduler.Job:
-    """Write and seal the log; returns the drift run over it as a job of the scheduler's."""
+def _write_window(scratch: Path, work: Work, rows: int) -> tuple[str, ...]:
+    """Write and seal the log; returns the command of a drift run over it."""
     print(f"writing a log of {rows:,} rows ...", flush=True)
     paths, end = Paths(data=scratch / "data"), time.time() - _WINDOW_AGO_SECONDS
     registry = Registry(scratch / "models", paths.reference)
@@ -99,27 +125,24 @@ def _write_window(scratch: Path, work: Work, rows: int) -> scheduler.Job:
     write_log(work.card, model, generate(rows, 1, FRAUD_POPULATION).table, start, end, paths.live)
     seal(paths.live, time.time)
     window = ("--name", work.card.name, "--since", utc_text(start), "--until", utc_text(end + 1))
-    return scheduler.Job("drift", scheduler.drift_command(*window), 300.0)
+    return scheduler.drift_command(*window)
 
 
-def _first_run(drift: scheduler.Job, scratch: Path, work: Work, rows: int) -> float:
+def _first_run(command: tuple[str, ...], scratch: Path, work: Work, rows: int) -> float:
     """Run once with nothing beside it, which also makes what later runs reuse; returns its seconds."""
-    seconds, finished = _run(drift, scratch)
+    with _started(command, scratch) as run:
+        run.go_on(_RUN_SECONDS_MAX)
+        if not run.finished:
+            raise RuntimeError("the drift run fails with nothing beside it")
     store = ResultStore(scratch / "reports")
-    if not finished:
-        raise RuntimeError("the drift run fails with nothing beside it")
     read = store.result(work.card.name, work.card.version, store.runs()[0].run_id).rows.read
     if read != rows:
         raise RuntimeError(f"the run read {read:,} of {rows:,} rows")
-    return seconds
+    return run.seconds
 
 
-def _run(drift: scheduler.Job, scratch: Path) -> tuple[float, bool]:
-    """The run as the scheduler does it, to its end; returns its seconds and whether it finished by itself."""
-    state = Paths(data=scratch / "data").state
-    began = time.monotonic()
-    code = scheduler.Scheduler((drift,), state, scheduler.SchedulerSettings()).run_once()
-    return time.monotonic() - began, code == 0
+def _started(command: tuple[str, ...], scratch: Path) -> ScheduledRun:
+    return ScheduledRun(command, Paths(data=scratch / "data").state, _RUN_SECONDS_MAX)
 
 
 def _saturated(server: Server, work: Work, scratch: Path) -> float:
@@ -129,50 +152,84 @@ def _saturated(server: Server, work: Work, scratch: Path) -> float:
     return put_load(url, bodies, SATURATING_CONNECTIONS, 4, scratch).per_second
 
 
-def _pairs(server: Server, work: Work, drift: scheduler.Job, count: int, scratch: Path) -> Iterator[Pair]:
-    """Beside, alone; alone, beside; ...: what changes slowly on the machine must not favour either."""
-
-    def load(seconds: float) -> ConstantLoad:
-        return ConstantLoad(server.port, OBJECTS.one_path, _bodies(work), rate=rate, seconds=seconds, scratch=scratch)
-
-    def beside() -> tuple[Answered, float, bool]:
-        with load(scheduler.SchedulerSettings().timeout_seconds) as running:
-            seconds, finished = _run(drift, scratch)
-            return running.stop(), seconds, finished
-
-    def alone(seconds: float) -> Answered:
-        with load(seconds) as running:
-            return running.finish()
-
-    seconds = 0.0
-    for number in range(count):
-        # For each pair: a shared machine is not as fast at any time.
-        rate = SHARE_OF_SATURATED * _saturated(server, work, scratch)
-        if number % 2:
-            # As long as the last run took; its own is not known yet.
-            quiet = alone(seconds)
-            busy, seconds, finished = beside()
-        else:
-            busy, seconds, finished = beside()
-            quiet = alone(seconds)
-        pair = Pair(quiet, busy, seconds, finished)
-        print(
-            f"pair {number + 1}, {rate:,.0f} requests/s: p99 {quiet.p99_ms:.2f} ms alone, "
-            f"{busy.p99_ms:.2f} ms beside a run",
-            flush=True,
-        )
-        yield pair
-        # The scheduler's other job: what the load has logged meanwhile is not for the next run to look through.
+def _measure(
+    server: Server,
+    work: Work,
+    command: tuple[str, ...],
+    options: argparse.Namespace,
+    scratch: Path,
+    idle_seconds: float,
+) -> Found:
+    """Pairs until a run has finished, and there are enough of them: otherwise another one is started."""
+    pairs: list[Pair] = []
+    run_seconds: list[float] = []
+    runs = 0
+    while len(pairs) < options.pairs:
+        runs += 1
+        # What the load has logged meanwhile is not for the next run to look through.
         seal(Paths(data=scratch / "data").live, time.time)
+        with _started(command, scratch) as run:
+            while not run.is_over:
+                pair = _pair(server, work, run, options.seconds, scratch, beside_first=len(pairs) % 2 == 0)
+                if pair is None:
+                    break
+                pairs.append(pair)
+                print(
+                    f"pair {len(pairs)}, {pair.load.rate:,.0f} requests/s: p99 {pair.alone.p99_ms:.2f} ms alone, "
+                    f"{pair.beside.p99_ms:.2f} ms beside a run",
+                    flush=True,
+                )
+            if run.finished:
+                run_seconds.append(run.seconds)
+    return Found(pairs, run_seconds, runs, idle_seconds)
+
+
+def _pair(
+    server: Server, work: Work, run: ScheduledRun, seconds: float, scratch: Path, *, beside_first: bool
+) -> Pair | None:
+    """A load of twice that many seconds, or less where the run was over before; None when it was over at once."""
+    # For each pair: a shared machine is not as fast at any time.
+    rate = SHARE_OF_SATURATED * _saturated(server, work, scratch)
+    alone, beside = list[tuple[float, float]](), list[tuple[float, float]]()
+    bodies, path = _bodies(work), OBJECTS.one_path
+    with ConstantLoad(server.port, path, bodies, rate=rate, seconds=60 + 4 * seconds, scratch=scratch) as load:
+        # While nobody asks anything, the run would not be held back, and take what the first requests need.
+        time.sleep(_LOAD_BEGINS_SECONDS)
+        goes_on = beside_first
+        while not run.is_over and (_total(alone) < seconds or _total(beside) < seconds):
+            began = time.monotonic()
+            if goes_on:
+                run.go_on(_PHASE_SECONDS)
+            else:
+                time.sleep(_PHASE_SECONDS)
+            (beside if goes_on else alone).append((began, time.monotonic()))
+            goes_on = not goes_on
+        answered = load.stop()
+    if min(_total(alone), _total(beside)) < _PHASE_SECONDS:
+        return None
+    latencies = load.latencies()
+    return Pair(answered, _due_within(alone, latencies), _due_within(beside, latencies))
+
+
+def _total(phases: Sequence[tuple[float, float]]) -> float:
+    return sum(end - start for start, end in phases)
+
+
+def _due_within(phases: Sequence[tuple[float, float]], latencies: NDArray[np.float64]) -> Latencies:
+    """What was due in these phases, but for the first moments of each: they have the last one's queue before them."""
+    due, found = latencies.T
+    within = np.zeros(len(due), dtype=bool)
+    for start, end in phases:
+        within |= (start + _TURN_SECONDS <= due) & (due < end)
+    return Latencies(_total(phases), int(within.sum()), *percentiles_ms(found[within]))
 
 
 def _bodies(work: Work) -> list[bytes]:
     return [OBJECTS.one_body(row) for row in work.singles]
 
 
-def _publish(pairs: Sequence[Pair], rows: int, idle_seconds: float) -> None:
-    median = statistics.median(pair.ratio for pair in pairs)
-    finished = sum(pair.finished for pair in pairs)
+def _publish(found: Found, rows: int) -> None:
+    median = statistics.median(pair.ratio for pair in found.pairs)
     targets = [
         {
             "what": "median of p99 beside a run / p99 alone",
@@ -182,35 +239,35 @@ def _publish(pairs: Sequence[Pair], rows: int, idle_seconds: float) -> None:
         },
         {
             "what": "runs that finished",
-            "target": f"all {len(pairs)}",
-            "found": finished,
-            "met": "yes" if finished == len(pairs) else "NO",
+            "target": f"all {found.runs}",
+            "found": len(found.run_seconds),
+            "met": "yes" if len(found.run_seconds) == found.runs else "NO",
         },
     ]
+    took = ", ".join(f"{seconds:.0f}" for seconds in found.run_seconds) or "no"
     notes = [
-        f"Half of what is answered to {SATURATING_CONNECTIONS} unpausing clients, measured before each pair: "
+        f"Half of what is answered to {SATURATING_CONNECTIONS} clients that never pause, measured before each pair; "
         "one row of 30 features a request, durability power. Open loop: latency counts from when a request was due.",
-        f"The run: {rows:,} rows of 30 features, half of them labelled, {idle_seconds:.1f} s with nothing beside it; "
-        "started by the scheduler's own code, idle priority.",
-        "`late` is the p99 of the load generator's own lateness, the worse of the two; no latency can be told from it.",
+        f"The run: {rows:,} rows of 30 features, half of them labelled; {found.idle_seconds:.1f} s with nothing beside "
+        f"it, {took} s beside the loads, without the time that it stood still. Run by the scheduler's own code.",
+        "`late` is the p99 of the load generator's own lateness; no latency can be told from it.",
     ]
     facts = report.machine("flask", "gunicorn", "scikit-learn", "numpy", "evidently")
-    report.publish("interference", facts, [_row(number, pair) for number, pair in enumerate(pairs, 1)], notes, targets)
+    table = [_row(number, pair) for number, pair in enumerate(found.pairs, 1)]
+    report.publish("interference", facts, table, notes, targets)
 
 
 def _row(number: int, pair: Pair) -> dict[str, Any]:
     return {
         "pair": number,
-        "requests/s": pair.alone.rate,
+        "requests/s": pair.load.rate,
         "alone p50 ms": pair.alone.p50_ms,
         "alone p99 ms": pair.alone.p99_ms,
         "beside p50 ms": pair.beside.p50_ms,
         "beside p99 ms": pair.beside.p99_ms,
         "p99 ratio": pair.ratio,
-        "run s": pair.run_seconds,
-        "finished": "yes" if pair.finished else "NO",
-        "late p99 ms": max(pair.alone.late_p99_ms, pair.beside.late_p99_ms),
-        "asked": pair.alone.asked + pair.beside.asked,
+        "late p99 ms": pair.load.late_p99_ms,
+        "answers": f"{pair.alone.answers} + {pair.beside.answers}",
         "unanswered": pair.unanswered,
     }
 

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import report
 
@@ -58,15 +59,16 @@ class ConstantLoad:
 
     Args:
         seconds: how long, unless it is stopped before.
-        scratch: a folder for the bodies.
+        scratch: a folder for the bodies, and for what is kept.
     """
 
     def __init__(
         self, port: int, path: str, bodies: Sequence[bytes], *, rate: float, seconds: float, scratch: Path
     ) -> None:
-        file = scratch / "open_loop.jsonl"
+        file, self._kept = scratch / "open_loop.jsonl", scratch / "open_loop.npy"
         file.write_bytes(b"\n".join(bodies) + b"\n")
         command = [sys.executable, "-m", "benchmarks.open_loop", str(port), path, str(file), str(rate), str(seconds)]
+        command += ["--keep", str(self._kept)]
         self._process = subprocess.Popen(command, cwd=report.ROOT, stdout=subprocess.PIPE)
         self._seconds = seconds
 
@@ -86,6 +88,10 @@ class ConstantLoad:
         """Wait until it is over. RuntimeError when the client failed."""
         return self._result(self._seconds)
 
+    def latencies(self) -> NDArray[np.float64]:
+        """Of each answer, once it is over: when it was due (`time.monotonic()`) and its latency in seconds; (n, 2)."""
+        return np.asarray(np.load(self._kept), dtype=np.float64)
+
     def _result(self, seconds: float) -> Answered:
         printed, _ = self._process.communicate(timeout=seconds + _ANSWER_SECONDS + 30)
         if self._process.returncode:
@@ -101,17 +107,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bodies", type=Path, help="a file with one body per line")
     parser.add_argument("rate", type=float, help="requests per second")
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--keep", type=Path, help="a file for each answer's due time and latency, as numpy has it")
     options = parser.parse_args(arguments)
     requests = [_request(options.path, body) for body in options.bodies.read_bytes().splitlines()]
     client = _Client(options.port, requests)
     signal.signal(signal.SIGTERM, lambda *_: client.stop())
-    print(json.dumps(asdict(client.run(options.rate, options.seconds))))
+    answered = client.run(options.rate, options.seconds)
+    if options.keep is not None:
+        np.save(options.keep, client.latencies)
+    print(json.dumps(asdict(answered)))
     return 0
 
 
 def _request(path: str, body: bytes) -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     return f"{head}\r\n\r\n".encode() + body
+
+
+def percentiles_ms(seconds: NDArray[np.float64]) -> tuple[float, float]:
+    """Median and 99th percentile in milliseconds; NaN of nothing."""
+    if not len(seconds):
+        return float("nan"), float("nan")
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
+    return float(p50), float(p99)
 
 
 class _Client:
@@ -123,10 +141,15 @@ class _Client:
         self._poll = select.epoll()
         self._idle: list[socket.socket] = []
         self._busy: dict[int, _Exchange] = {}
-        self._latencies: list[float] = []
+        self._latencies: list[tuple[float, float]] = []
         self._lateness: list[float] = []
         self._refused = self._lost = 0
         self._stopped = False
+
+    @property
+    def latencies(self) -> NDArray[np.float64]:
+        """Of each answer: when it was due (`time.monotonic()`) and its latency in seconds; (n, 2)."""
+        return np.array(self._latencies, dtype=np.float64).reshape(-1, 2)
 
     def stop(self) -> None:
         """Ask no more. May be called from a signal handler."""
@@ -137,9 +160,9 @@ class _Client:
         self._idle = [self._connect() for _ in range(CONNECTIONS)]
         waiting: collections.deque[float] = collections.deque()
         asked = sent = 0
-        began = time.perf_counter()
+        began = time.monotonic()
         over = began + seconds
-        while (now := time.perf_counter()) < over and not self._stopped:
+        while (now := time.monotonic()) < over and not self._stopped:
             # Everything that is due by now, in one go: a client that woke late must catch up, not slow down.
             while (due := began + asked / rate) <= now:
                 waiting.append(due)
@@ -147,9 +170,9 @@ class _Client:
                 if self._idle:
                     self._lateness.append(now - due)
             sent = self._send_waiting(waiting, sent)
-            self._receive(due - time.perf_counter())
-        lasted, deadline = time.perf_counter() - began, time.perf_counter() + _ANSWER_SECONDS
-        while (waiting or self._busy) and (now := time.perf_counter()) < deadline:
+            self._receive(due - time.monotonic())
+        lasted, deadline = time.monotonic() - began, time.monotonic() + _ANSWER_SECONDS
+        while (waiting or self._busy) and (now := time.monotonic()) < deadline:
             sent = self._send_waiting(waiting, sent)
             self._receive(deadline - now)
         self._lost += len(waiting) + len(self._busy)
@@ -181,16 +204,26 @@ class _Client:
         # epoll's own timeout is in whole milliseconds, longer than the pause between two requests.
         select.select([self._poll], [], [], max(0.0, timeout_seconds))
         for fd, _ in self._poll.poll(0):
-            exchange = self._busy[fd]
+            exchange = self._busy.get(fd)
+            if exchange is None:
+                self._renew(fd)
+                continue
             try:
                 is_whole = exchange.read()
             except OSError:
                 self._lose(fd)
                 continue
             if is_whole:
-                self._latencies.append(time.perf_counter() - exchange.due)
+                self._latencies.append((exchange.due, time.monotonic() - exchange.due))
                 self._refused += not exchange.is_success
                 self._idle.append(self._released(fd))
+
+    def _renew(self, fd: int) -> None:
+        """The server has closed a connection that was idle for long; nothing was asked on it."""
+        sock = next(idle for idle in self._idle if idle.fileno() == fd)
+        self._idle.remove(sock)
+        sock.close()
+        self._idle.append(self._connect())
 
     def _lose(self, fd: int) -> None:
         self._lost += 1
@@ -201,7 +234,7 @@ class _Client:
         return self._busy.pop(fd).sock
 
     def _answered(self, rate: float, seconds: float, asked: int) -> Answered:
-        p50, p99 = np.percentile(self._latencies, [50, 99]) * 1e3 if self._latencies else (float("nan"),) * 2
+        p50, p99 = percentiles_ms(self.latencies[:, 1])
         return Answered(
             rate=rate,
             seconds=seconds,
@@ -209,8 +242,8 @@ class _Client:
             answered=len(self._latencies) - self._refused,
             refused=self._refused,
             lost=self._lost,
-            p50_ms=float(p50),
-            p99_ms=float(p99),
+            p50_ms=p50,
+            p99_ms=p99,
             late_p99_ms=float(np.percentile(self._lateness, 99) * 1e3) if self._lateness else 0.0,
         )
 

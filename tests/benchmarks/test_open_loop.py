@@ -6,8 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.open_loop import ConstantLoad
+import pytest
+
+from benchmarks.open_loop import ConstantLoad, percentiles_ms
 from tests.demo.servers import answer_everything, serving
+
+pytestmark = pytest.mark.alone
 
 BODIES = [b'{"row": 1}', b'{"row": 2}']
 
@@ -18,10 +22,16 @@ def test_every_request_that_was_due_is_asked_and_counted(tmp_path: Path) -> None
         serving(answer_everything) as (address, seen),
         ConstantLoad(address.port, "/predict", BODIES, rate=100, seconds=1, scratch=tmp_path) as load,
     ):
+        began = time.monotonic()
         found = load.finish()
     assert found.asked == found.answered == len(seen.predictions) == 100
     assert (found.refused, found.lost) == (0, 0)
     assert 0 < found.p50_ms <= found.p99_ms
+    due, latency = load.latencies().T
+    assert len(due) == 100
+    assert began < due.min() < due.max() < time.monotonic()
+    assert due.max() - due.min() == pytest.approx(0.99)
+    assert (found.p50_ms, found.p99_ms) == percentiles_ms(latency)
 
 
 def test_a_stall_counts_for_every_request_that_was_due_meanwhile(tmp_path: Path) -> None:
@@ -55,6 +65,17 @@ def test_refusals_and_broken_connections_are_no_answers(tmp_path: Path) -> None:
     ):
         found = load.finish()
     assert (found.answered, found.refused, found.lost) == (20, 20, 20)
+
+
+def test_idle_connections_that_the_server_closes_lose_nothing(tmp_path: Path) -> None:
+    """Of many connections a slow load uses few; the others end, and nothing was asked on them."""
+    with (
+        serving(answer_everything, idle_seconds=0.4) as (address, _),
+        ConstantLoad(address.port, "/predict", BODIES, rate=40, seconds=2, scratch=tmp_path) as load,
+    ):
+        found = load.finish()
+    assert found.asked == found.answered == 80
+    assert found.lost == 0
 
 
 def test_a_load_can_be_stopped_before_its_time(tmp_path: Path) -> None:

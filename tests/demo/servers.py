@@ -34,14 +34,18 @@ def answer_everything(path: str, body: dict[str, Any]) -> tuple[int, dict[str, A
 
 
 @contextmanager
-def serving(respond: Respond, port: int = 0) -> Iterator[tuple[Address, Seen]]:
-    """A real HTTP server on 127.0.0.1 with keep-alive; `respond` returning None drops the connection."""
+def serving(respond: Respond, port: int = 0, idle_seconds: float | None = None) -> Iterator[tuple[Address, Seen]]:
+    """A real HTTP server on 127.0.0.1 with keep-alive; `respond` returning None drops the connection.
+
+    `idle_seconds`: a connection without a request for so long is closed.
+    """
     seen = Seen()
     connections: list[socket.socket] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
+        timeout = idle_seconds
 
         def setup(self) -> None:
             super().setup()
@@ -76,6 +80,7 @@ def serving(respond: Respond, port: int = 0) -> Iterator[tuple[Address, Seen]]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 128
         # The dropped connections of these tests are no errors.
         handle_error = lambda self, request, client_address: None  # noqa: E731
 

@@ -16,6 +16,8 @@ import pytest
 from gateway.pacing import SHARE_MIN, SLICE_SECONDS_MAX, Pacer, ran_seconds, used_seconds
 from gateway.process_group import continue_when_orphaned
 
+pytestmark = pytest.mark.alone
+
 SPIN = "while True: pass"
 
 
@@ -51,7 +53,7 @@ def test_it_gets_its_part_of_what_is_free_while_others_need_the_processors() -> 
             pacer.pass_time(0.2)
             assert not is_stopped(job)
         assert pacer.holds_back
-        assert pacer.share == pytest.approx(0.1)
+        assert pacer.share == pytest.approx(0.1, rel=0.01)
         # A tenth of 2 s is 0.2 s; timers are late on a busy machine, so the bound is generous.
         assert 0 < own_seconds(job) - before < 0.8
 
