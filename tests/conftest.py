@@ -1,10 +1,11 @@
-"""Fixtures that tests of several packages share."""
+"""What tests of several packages share: a fixture, and the processors."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,21 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 # The tests themselves keep the processors busy: jobs would be held back for as long as a test has patience.
 os.environ["SENTINEL_SCHEDULER_IDLE_SHARE"] = "1"
+
+# Files that every process of a test run has; they are only locked.
+_PROCESSORS, _TURNSTILE = Path(__file__), Path(__file__).with_name("__init__.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Tests run beside one another in several processes, but beside one that is marked `alone` none does."""
+    alone = item.get_closest_marker("alone") is not None
+    with open(_TURNSTILE) as turnstile, open(_PROCESSORS) as processors:
+        # Through the turnstile, so that those that come later do not keep one waiting for ever that wants to be alone.
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(processors, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

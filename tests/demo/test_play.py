@@ -71,6 +71,7 @@ def run_demo(environment: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.alone
 @pytest.mark.e2e
 def test_no_drift_turns_into_drift_before_the_newcomers_eyes(environment: dict[str, str], tmp_path: Path) -> None:
     """Started before any model exists: phase 1 is clean, phase 2 names the columns that moved, both have reports."""
@@ -85,6 +86,7 @@ def test_no_drift_turns_into_drift_before_the_newcomers_eyes(environment: dict[s
     assert out.count("600 rows sent, 600 answered, 0 refused; 600 labels sent") == 2
 
 
+@pytest.mark.alone
 @pytest.mark.e2e
 def test_own_file_with_texts_and_gaps_is_replayed_in_time_order(environment: dict[str, str], tmp_path: Path) -> None:
     """A CSV whose later rows are ten years older and know a job more: drift in age and in job, nothing refused."""

@@ -52,6 +52,7 @@ def gateway_without_models(place: Place) -> Any:
     return started(place, "-m", "gateway")
 
 
+@pytest.mark.alone
 def test_bank_marketing(place: Place, shared_data: Callable[[str], Path]) -> None:
     """The financial crisis shows: all five economic indices are named, accuracy falls, the report can be read."""
     table = pd.read_csv(shared_data("bank_additional_full.csv.gz"), sep=";").drop(columns="duration")

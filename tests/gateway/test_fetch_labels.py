@@ -176,6 +176,7 @@ def test_nothing_that_a_command_started_lives_on(tmp_path: Path) -> None:
         run(("sh", "-c", "sleep 60 & wait"), tmp_path / "out.csv", seconds=0.5, bytes_max=1024)
 
 
+@pytest.mark.alone
 def test_the_scheduler_fetches(tmp_path: Path) -> None:
     """Beside its other jobs: the real one, with all of them."""
     place, card = place_with(tmp_path, prints(f"{IDS[0]},1"))

@@ -29,6 +29,8 @@ from scheduler import Job, JobStatus, Scheduler, SchedulerSettings, read_status
 from tests.processes import is_gone
 from tests.tools import wait_until
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = SchedulerSettings(kill_after_seconds=1.0, idle_share=1.0)
 NEVER = JobStatus("", "running")
