@@ -25,6 +25,7 @@ class Seen:
     labels: list[dict[str, Any]] = field(default_factory=list)
     label_times: list[float] = field(default_factory=list)
     answer_times: list[float] = field(default_factory=list)
+    connections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -34,31 +35,38 @@ def answer_everything(path: str, body: dict[str, Any]) -> tuple[int, dict[str, A
 
 
 @contextmanager
-def serving(respond: Respond, port: int = 0, idle_seconds: float | None = None) -> Iterator[tuple[Address, Seen]]:
+def serving(respond: Respond, port: int = 0, drop_unused_after: int = 0) -> Iterator[tuple[Address, Seen]]:
     """A real HTTP server on 127.0.0.1 with keep-alive; `respond` returning None drops the connection.
 
-    `idle_seconds`: a connection without a request for so long is closed.
+    `drop_unused_after`: with that many predictions, connections on which nothing was asked yet are closed, once.
     """
     seen = Seen()
     connections: list[socket.socket] = []
+    unused: set[socket.socket] = set()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
-        timeout = idle_seconds
 
         def setup(self) -> None:
             super().setup()
-            connections.append(self.connection)
+            with seen.lock:
+                seen.connections += 1
+                connections.append(self.connection)
+                unused.add(self.connection)
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with seen.lock:
+                unused.discard(self.connection)
                 answer = respond(self.path, body)
                 if answer is not None and answer[0] == 200:
                     self._remember(body)
+                    if len(seen.predictions) == drop_unused_after:
+                        for connection in unused:
+                            _drop(connection)
             if answer is None:
-                self.connection.shutdown(socket.SHUT_RDWR)
+                _drop(self.connection)
                 self.close_connection = True
                 return
             data = json.dumps(answer[1]).encode()
@@ -95,5 +103,9 @@ def serving(respond: Respond, port: int = 0, idle_seconds: float | None = None) 
         server.server_close()
         # Kept-alive connections have threads of their own, which would go on answering.
         for connection in connections:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _drop(connection)
+
+
+def _drop(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
