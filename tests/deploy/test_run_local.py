@@ -20,7 +20,7 @@ import pytest
 from deploy.run_local import Child
 from gateway import heartbeat
 from tests.exporter.site import Site
-from tests.processes import is_gone
+from tests.processes import children, is_gone
 from tests.tools import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,13 +43,12 @@ class Running:
 
     def children(self) -> dict[str, int]:
         """Process ids of the children by name."""
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         found = {}
-        for pid in listed:
+        for pid in children(self.process.pid):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
             for name in ("gateway", "exporter", "scheduler"):
                 if name in command:
-                    found[name] = int(pid)
+                    found[name] = pid
         return found
 
 
@@ -126,9 +125,7 @@ def wait_for_all(running: Running, site: Site) -> dict[str, int]:
     wait_until(lambda: "scheduler" in heartbeat.read_all(site.paths.state), 30, "the scheduler")
     found = running.children()
     assert len(found) == 3
-    master = found["gateway"]
-    workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    return found | {f"worker {pid}": int(pid) for pid in workers}
+    return found | {f"worker {pid}": pid for pid in children(found["gateway"])}
 
 
 @pytest.mark.e2e

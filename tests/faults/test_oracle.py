@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.oracle import Clients, judge
 from tests.models import register_numbers
+from tests.processes import children
 from tests.running import Place, started, wait_for
 from tests.tools import wait_until
 
@@ -25,8 +26,7 @@ def test_a_gateway_that_answers_before_it_writes_is_found_out(tmp_path: Path) ->
             for _ in range(5):
                 target = clients.answered() + rng.randint(20, 60)
                 wait_until(lambda target=target: clients.answered() >= target, 60, "answers")  # type: ignore[misc]
-                children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text()
-                os.kill(int(rng.choice(children.split())), signal.SIGKILL)
+                os.kill(rng.choice(children(running.process.pid)), signal.SIGKILL)
     found = judge(clients.all, place.paths.live, card)
     assert not found.holds
     assert found.lost > 0

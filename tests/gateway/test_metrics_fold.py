@@ -14,6 +14,7 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from gateway import metrics_folder
 from gateway.metrics_folder import collect, fold, prepare
 from tests.models import register_numbers
+from tests.processes import children
 from tests.running import Place, gateway, gateway_metrics, request
 from tests.tools import wait_until
 
@@ -126,12 +127,11 @@ def test_killed_workers_leave_their_counts_and_no_files(tmp_path: Path) -> None:
         return gateway_metrics(place).get("model_predictions_total", 0)
 
     with gateway(place) as running:
-        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
         for killed in range(1, 4):
             wait_until(lambda: request(place.gateway_port, "POST", "/predict", ROW).status == 200, 30, "an answer")
             wait_until(lambda killed=killed: total() == killed, 10, "it to be counted")  # type: ignore[misc]
-            (pid,) = children.read_text().split()
-            os.kill(int(pid), signal.SIGKILL)
+            (pid,) = children(running.process.pid)
+            os.kill(pid, signal.SIGKILL)
             gone = place.paths.gateway_metrics / f"counter_{pid}.db"
             wait_until(lambda gone=gone: not gone.exists(), 10, "its files to be folded")  # type: ignore[misc]
             assert total() == killed

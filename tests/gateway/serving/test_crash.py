@@ -9,18 +9,13 @@ from pathlib import Path
 
 from benchmarks.oracle import Clients, judge
 from tests.models import register_numbers
-from tests.running import Place, Running, gateway
+from tests.processes import children
+from tests.running import Place, gateway
 from tests.tools import wait_until
 
 KILLS = 50
 CLIENTS = 6
 SEED = 20261120
-
-
-def worker_pids(running: Running) -> list[int]:
-    """The gateway's workers at this moment."""
-    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text()
-    return [int(pid) for pid in children.split()]
 
 
 def test_fifty_killed_workers_lose_no_acknowledged_row(tmp_path: Path) -> None:
@@ -37,7 +32,7 @@ def test_fifty_killed_workers_lose_no_acknowledged_row(tmp_path: Path) -> None:
                 60,
                 f"traffic after kill {kill}",
             )
-            os.kill(rng.choice(worker_pids(running)), signal.SIGKILL)
+            os.kill(rng.choice(children(running.process.pid)), signal.SIGKILL)
     found = judge(clients.all, place.paths.live, card)
     assert found.holds, found
     assert found.logged - found.acknowledged <= found.unanswered

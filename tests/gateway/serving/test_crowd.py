@@ -22,6 +22,7 @@ from gateway.serving.worker.crowd import (
     Manners,
 )
 from tests.models import register_numbers
+from tests.processes import children
 from tests.running import Place, Running, gateway
 from tests.tools import wait_until
 
@@ -151,10 +152,9 @@ def ask(clients: ExitStack, place: Place) -> None:
 
 def workers(running: Running) -> tuple[int, int]:
     """Both workers' process ids, once they serve."""
-    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
 
     def found() -> tuple[int, int] | None:
-        pids = [int(pid) for pid in children.read_text().split()]
+        pids = children(running.process.pid)
         return (pids[0], pids[1]) if len(pids) == 2 and running.output().count("Booting worker") >= 2 else None
 
     return wait_until(found, 60, "two workers")

@@ -17,9 +17,9 @@ from gateway.log.seal import seal
 from gateway.registry import ModelCard
 from gateway.serving.refusal_log import FLUSH_SECONDS
 from tests.gateway.log.sealed import verified
-from tests.gateway.serving.test_crash import worker_pids
 from tests.logs import prediction_rows, refusal_rows
 from tests.models import register_counts, register_mixed, register_numbers
+from tests.processes import children
 from tests.running import Place, gateway, request
 from tests.tools import wait_until
 
@@ -146,7 +146,7 @@ def test_a_kill_loses_what_was_not_written_yet_and_no_more(place: Place) -> None
         )
         for _ in range(5):
             assert request(place.gateway_port, "POST", "/predict", WRONG).status == 422
-        (worker,) = worker_pids(running)
+        (worker,) = children(running.process.pid)
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: request(place.gateway_port, "POST", "/predict", WRONG).status == 422, 60, "another worker")
         running.stop()

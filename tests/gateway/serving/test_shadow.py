@@ -25,7 +25,7 @@ from gateway.serving.shadow.feed import ROWS_MAX, ShadowFeed
 from tests.logs import parse, prediction_rows
 from tests.models import number_table, register_linear, register_mixed, register_numbers
 from tests.odd_models import Deadly, Failing, Slow
-from tests.processes import is_gone
+from tests.processes import children, is_gone
 from tests.running import Place, Running, gateway, request
 from tests.tools import wait_until
 
@@ -71,15 +71,7 @@ def _scan(path: Path, card: ModelCard) -> Any:
 
 def shadow_processes(running: Running) -> list[int]:
     """The processes that the gateway's workers started."""
-    workers = _children(running.process.pid)
-    return [child for worker in workers for child in _children(worker)]
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += map(int, path.read_text().split())
-    return found
+    return [child for worker in children(running.process.pid) for child in children(worker)]
 
 
 def ask(place: Place, count: int) -> list[float]:
@@ -216,7 +208,7 @@ def test_a_killed_worker_takes_its_shadow_along(place: Place) -> None:
     with shadowed(place) as running:
         ask(place, 1)
         wait_until(lambda: total(place, SCORED) == 1, 30, "the shadow to work")
-        (worker,) = _children(running.process.pid)
+        (worker,) = children(running.process.pid)
         (process,) = shadow_processes(running)
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: is_gone(process), 20, "the shadow process to end")
