@@ -51,14 +51,14 @@ _RUN_SECONDS_MAX = 7200.0
 _PHASE_SECONDS = 5.0
 #: Until the client asks: its own start, and some requests.
 _LOAD_BEGINS_SECONDS = 3.0
+#: At the start of each phase, what is not looked at.
 _TURN_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """Of the answers to requests that were due in some part of a load; `seconds`: how long that was."""
+    """Of the answers to requests that were due in some part of a load."""
 
-    seconds: float
     answers: int
     p50_ms: float
     p99_ms: float
@@ -79,7 +79,7 @@ class Pair:
 
     @property
     def unanswered(self) -> int:
-        """Requests that were refused or lost, in both."""
+        """Requests of the whole load that were refused or lost."""
         return self.load.refused + self.load.lost
 
 
@@ -90,14 +90,13 @@ class Found:
     pairs: list[Pair]
     run_seconds: list[float]
     runs: int
-    idle_seconds: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write `.cache/bench/interference.json`. 1 when a run or a request came to nothing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.interference", description=__doc__)
     parser.add_argument("--pairs", type=int, default=10, help="at least (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=40.0, help="of each load (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of each half of a pair (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the run's window (default: %(default)s)")
     options = parser.parse_args(arguments)
     with report.scratch_folder() as scratch:
@@ -110,8 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = _write_window(scratch, work, options.rows)
         idle_seconds = _first_run(command, scratch, work, options.rows)
         with gateway(scratch) as server:
-            found = _measure(server, work, command, options, scratch, idle_seconds)
-    _publish(found, options.rows)
+            found = _measure(server, work, command, options, scratch)
+    _publish(found, options.rows, idle_seconds)
     return 0 if len(found.run_seconds) == found.runs and not any(pair.unanswered for pair in found.pairs) else 1
 
 
@@ -152,14 +151,7 @@ def _saturated(server: Server, work: Work, scratch: Path) -> float:
     return put_load(url, bodies, SATURATING_CONNECTIONS, 4, scratch).per_second
 
 
-def _measure(
-    server: Server,
-    work: Work,
-    command: tuple[str, ...],
-    options: argparse.Namespace,
-    scratch: Path,
-    idle_seconds: float,
-) -> Found:
+def _measure(server: Server, work: Work, command: tuple[str, ...], options: argparse.Namespace, scratch: Path) -> Found:
     """Pairs until a run has finished, and there are enough of them: otherwise another one is started."""
     pairs: list[Pair] = []
     run_seconds: list[float] = []
@@ -181,7 +173,7 @@ def _measure(
                 )
             if run.finished:
                 run_seconds.append(run.seconds)
-    return Found(pairs, run_seconds, runs, idle_seconds)
+    return Found(pairs, run_seconds, runs)
 
 
 def _pair(
@@ -190,13 +182,14 @@ def _pair(
     """A load of twice that many seconds, or less where the run was over before; None when it was over at once."""
     # For each pair: a shared machine is not as fast at any time.
     rate = SHARE_OF_SATURATED * _saturated(server, work, scratch)
-    alone, beside = list[tuple[float, float]](), list[tuple[float, float]]()
     bodies, path = _bodies(work), OBJECTS.one_path
+    alone: list[tuple[float, float]] = []
+    beside: list[tuple[float, float]] = []
     with ConstantLoad(server.port, path, bodies, rate=rate, seconds=60 + 4 * seconds, scratch=scratch) as load:
         # While nobody asks anything, the run would not be held back, and take what the first requests need.
         time.sleep(_LOAD_BEGINS_SECONDS)
         goes_on = beside_first
-        while not run.is_over and (_total(alone) < seconds or _total(beside) < seconds):
+        while not run.is_over and min(_total(alone), _total(beside)) < seconds:
             began = time.monotonic()
             if goes_on:
                 run.go_on(_PHASE_SECONDS)
@@ -221,14 +214,14 @@ def _due_within(phases: Sequence[tuple[float, float]], latencies: NDArray[np.flo
     within = np.zeros(len(due), dtype=bool)
     for start, end in phases:
         within |= (start + _TURN_SECONDS <= due) & (due < end)
-    return Latencies(_total(phases), int(within.sum()), *percentiles_ms(found[within]))
+    return Latencies(int(within.sum()), *percentiles_ms(found[within]))
 
 
 def _bodies(work: Work) -> list[bytes]:
     return [OBJECTS.one_body(row) for row in work.singles]
 
 
-def _publish(found: Found, rows: int) -> None:
+def _publish(found: Found, rows: int, idle_seconds: float) -> None:
     median = statistics.median(pair.ratio for pair in found.pairs)
     targets = [
         {
@@ -248,7 +241,7 @@ def _publish(found: Found, rows: int) -> None:
     notes = [
         f"Half of what is answered to {SATURATING_CONNECTIONS} clients that never pause, measured before each pair; "
         "one row of 30 features a request, durability power. Open loop: latency counts from when a request was due.",
-        f"The run: {rows:,} rows of 30 features, half of them labelled; {found.idle_seconds:.1f} s with nothing beside "
+        f"The run: {rows:,} rows of 30 features, half of them labelled; {idle_seconds:.1f} s with nothing beside "
         f"it, {took} s beside the loads, without the time that it stood still. Run by the scheduler's own code.",
         "`late` is the p99 of the load generator's own lateness; no latency can be told from it.",
     ]

@@ -67,8 +67,8 @@ class ConstantLoad:
     ) -> None:
         file, self._kept = scratch / "open_loop.jsonl", scratch / "open_loop.npy"
         file.write_bytes(b"\n".join(bodies) + b"\n")
-        command = [sys.executable, "-m", "benchmarks.open_loop", str(port), path, str(file), str(rate), str(seconds)]
-        command += ["--keep", str(self._kept)]
+        options = [str(port), path, str(file), str(rate), str(seconds), str(self._kept)]
+        command = [sys.executable, "-m", "benchmarks.open_loop", *options]
         self._process = subprocess.Popen(command, cwd=report.ROOT, stdout=subprocess.PIPE)
         self._seconds = seconds
 
@@ -107,14 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bodies", type=Path, help="a file with one body per line")
     parser.add_argument("rate", type=float, help="requests per second")
     parser.add_argument("seconds", type=float)
-    parser.add_argument("--keep", type=Path, help="a file for each answer's due time and latency, as numpy has it")
+    parser.add_argument("kept", type=Path, help="a file for each answer's due time and latency, as numpy writes it")
     options = parser.parse_args(arguments)
     requests = [_request(options.path, body) for body in options.bodies.read_bytes().splitlines()]
     client = _Client(options.port, requests)
     signal.signal(signal.SIGTERM, lambda *_: client.stop())
     answered = client.run(options.rate, options.seconds)
-    if options.keep is not None:
-        np.save(options.keep, client.latencies)
+    np.save(options.kept, client.latencies)
     print(json.dumps(asdict(answered)))
     return 0
 

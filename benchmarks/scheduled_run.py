@@ -16,6 +16,7 @@ from pathlib import Path
 
 import scheduler
 from benchmarks import report
+from benchmarks.servers import children
 from gateway.process_group import die_with_parent
 
 _POLL_SECONDS = 0.005
@@ -42,7 +43,7 @@ class ScheduledRun:
             preexec_fn=die_with_parent,
         )
         # A scheduler has long begun when it starts a job.
-        while not (self.is_over or self._jobs()):
+        while not (self.is_over or children(self._process.pid)):
             time.sleep(_POLL_SECONDS)
         self._suspend()
 
@@ -78,16 +79,10 @@ class ScheduledRun:
     def _suspend(self) -> None:
         # The scheduler first: it would continue the job.
         self._signal(signal.SIGSTOP, [self._process.pid])
-        self._signal(signal.SIGSTOP, self._jobs())
+        self._signal(signal.SIGSTOP, children(self._process.pid))
 
     def _resume(self) -> None:
-        self._signal(signal.SIGCONT, [*self._jobs(), self._process.pid])
-
-    def _jobs(self) -> list[int]:
-        with contextlib.suppress(OSError):
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
-            return [int(pid) for pid in children.split()]
-        return []
+        self._signal(signal.SIGCONT, [*children(self._process.pid), self._process.pid])
 
     def _signal(self, number: signal.Signals, pids: list[int]) -> None:
         for pid in pids:

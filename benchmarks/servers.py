@@ -43,10 +43,7 @@ class Server:
 
     def workers(self) -> list[int]:
         """The pids of its workers at this moment."""
-        with contextlib.suppress(OSError):
-            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-            return [int(pid) for pid in children.split()]
-        return []
+        return children(self.process.pid)
 
 
 @contextlib.contextmanager
@@ -153,6 +150,13 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """What the main thread of a process has started and has not ended; nothing when the process itself is gone."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def free_port() -> int:

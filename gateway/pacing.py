@@ -11,10 +11,10 @@ from pathlib import Path
 
 #: How long it runs at a time, in seconds: less than what waiting for the disk varies by.
 SLICE_SECONDS = 0.002
-#: How often it is looked at, at least, while it does not run by itself.
-SLICE_SECONDS_MAX = 0.016
-#: How often it is looked at who needs the processors.
-LOOK_SECONDS = 1.0
+#: After so many seconds, at most, it is looked at again while it waits for something.
+LOOK_SECONDS_MAX = 0.016
+#: How often it is decided anew who needs the processors, in seconds.
+DECISION_SECONDS = 1.0
 #: Others that use less than this, in processors, are nobody; and so many must be free for it to be in no one's way.
 NOBODY, ROOM = 0.1, 1.75
 #: What it gets, in processors, when nothing is free: it is to end some day.
@@ -69,7 +69,7 @@ class Pacer:
                 look = SLICE_SECONDS
             else:
                 # It waits for something: looking costs processor time, too.
-                look = min(2 * look, SLICE_SECONDS_MAX)
+                look = min(2 * look, LOOK_SECONDS_MAX)
         time.sleep(max(0.0, end - time.monotonic()))
 
     def _pause(self, seconds: float) -> None:
@@ -83,7 +83,7 @@ class Pacer:
 
     def _decide(self) -> None:
         now = time.monotonic()
-        if self._part >= 1 or now - self._looked_at < LOOK_SECONDS:
+        if self._part >= 1 or now - self._looked_at < DECISION_SECONDS:
             return
         seconds, self._looked_at = now - self._looked_at, now
         before, self._before = self._before, self._look()

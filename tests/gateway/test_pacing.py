@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.pacing import SHARE_MIN, SLICE_SECONDS_MAX, Pacer, ran_seconds, used_seconds
+from gateway.pacing import LOOK_SECONDS_MAX, SHARE_MIN, Pacer, ran_seconds, used_seconds
 from gateway.process_group import continue_when_orphaned
 
 pytestmark = pytest.mark.alone
@@ -83,7 +83,7 @@ def test_a_job_that_waits_is_looked_at_less_often(monkeypatch: pytest.MonkeyPatc
     pacer = Pacer(os.getpid(), 0.1, used=_used_by_others(2.0), processors=2)
     pacer.pass_time(0.5)
     # Two a round: 2 + 4 + 8 ms, then 16 each; without that it would be some 500.
-    assert 4 <= looks <= 2 * (3 + 0.5 / SLICE_SECONDS_MAX + 1)
+    assert 4 <= looks <= 2 * (3 + 0.5 / LOOK_SECONDS_MAX + 1)
 
 
 def test_it_is_let_go_where_there_is_room() -> None:
