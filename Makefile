@@ -73,8 +73,8 @@ verify: $(RUNTIME) ## Check every line of the logs and the manifest chain [HEAD=
 seal: $(RUNTIME) ## Seal finished log segments now (the scheduler does it every minute) and print the chain's head
 	@$(BIN)/python -m gateway.log seal
 
-test: $(DEV) ## Run all tests, two at a time [ARGS="-k log"] [JOBS=4; 0 for one process, where --pdb works]
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
+test: $(DEV) ## Run all tests, two at a time [ARGS="-k log"] [COVERAGE=1] [JOBS=4; 0 for one process, where --pdb works]
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
 
 bench: $(DEV) ## Measure requests/s and latency of the gateway and of its peers, time and memory of drift runs
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
