@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.load import collect_answers, put_load
 from benchmarks.peers.catalogue import Dialect, Row
 from benchmarks.recorded import Recorded
-from benchmarks.targets import Measurement
+from benchmarks.targets import Measurement, Round
 from demo.generate import FEATURES
 from demo.train import fraud_card, fraud_parts
 from gateway.registry import ModelCard, Registry
@@ -88,35 +88,50 @@ def check_answers(url: str, dialect: Dialect, work: Work) -> None:
 
 
 @dataclass(frozen=True)
+class Contestant:
+    """A running server, the way it is asked, and the log of its answers if it keeps one."""
+
+    title: str
+    url: str
+    dialect: Dialect
+    recorded: Recorded | None = None
+
+
+@dataclass(frozen=True)
 class Loads:
-    """The loads that every server gets, for `seconds` each."""
+    """The loads that are put on two servers in turn, `rounds` times for `seconds` on each."""
 
     scratch: Path
     connections: Sequence[int]
+    rounds: int
     seconds: int
 
-    def singles(
-        self, server: str, url: str, dialect: Dialect, work: Work, recorded: Recorded | None = None
-    ) -> Iterator[Measurement]:
+    def singles(self, ours: Contestant, theirs: Contestant, work: Work) -> Iterator[Round]:
         """One row a request, at each number of connections."""
-        bodies = [dialect.one_body(row) for row in work.singles]
         for connections in self.connections:
-            yield self._measured(server, url + dialect.one_path, bodies, 1, connections, recorded)
+            yield from self._rounds(ours, theirs, work, 1, connections)
 
-    def batches(
-        self, server: str, url: str, dialect: Dialect, work: Work, recorded: Recorded | None = None
-    ) -> Iterator[Measurement]:
+    def batches(self, ours: Contestant, theirs: Contestant, work: Work) -> Iterator[Round]:
         """`BATCH_ROWS` rows a request."""
-        bodies = [dialect.many_body(rows) for rows in work.batches]
-        yield self._measured(server, url + dialect.many_path, bodies, BATCH_ROWS, BATCH_CONNECTIONS, recorded)
+        yield from self._rounds(ours, theirs, work, BATCH_ROWS, BATCH_CONNECTIONS)
 
-    def _measured(
-        self, server: str, url: str, bodies: list[bytes], rows: int, connections: int, recorded: Recorded | None
-    ) -> Measurement:
+    def _rounds(self, ours: Contestant, theirs: Contestant, work: Work, rows: int, connections: int) -> Iterator[Round]:
+        print(f"{theirs.title}: {rows:,} row(s) a request, {connections} connection(s) ...", flush=True)
+        for number in range(self.rounds):
+            # Who comes first changes: a machine may be getting slower, or faster.
+            first, second = (ours, theirs) if number % 2 == 0 else (theirs, ours)
+            found = {asked.title: self._measured(asked, work, rows, connections) for asked in (first, second)}
+            yield Round(found[ours.title], found[theirs.title])
+
+    def _measured(self, asked: Contestant, work: Work, rows: int, connections: int) -> Measurement:
+        dialect, recorded = asked.dialect, asked.recorded
+        if rows == 1:
+            url, bodies = asked.url + dialect.one_path, [dialect.one_body(row) for row in work.singles]
+        else:
+            url, bodies = asked.url + dialect.many_path, [dialect.many_body(batch) for batch in work.batches]
         # Caches are cold and files not yet open: what users see is the state after the first second.
         put_load(url, bodies, connections, 1, self.scratch)
         before = recorded.settled_rows() if recorded is not None else 0
-        print(f"{server}: {rows:,} row(s) a request, {connections} connection(s), {self.seconds} s ...", flush=True)
         load = put_load(url, bodies, connections, self.seconds, self.scratch)
         logged = recorded.settled_rows() - before if recorded is not None else None
-        return Measurement(server, rows, load, logged)
+        return Measurement(asked.title, rows, load, logged)

@@ -1,16 +1,21 @@
 """Requests per second and latency of the gateway beside other ways to serve the same model.
 
-Every answer that a load received must be in the prediction log, and the answers of a last round are compared
-with it one by one; the benchmark fails when one is not there. A peer is measured when it can be installed and
-answers what scikit-learn answers.
+Each other server gets every load in turn with the gateway, a few seconds each, several times: a shared machine is not
+equally fast at any time, and what counts is the median of the ratios of such rounds. Every answer that a load received
+must be in the prediction log, and the answers of a last round are compared with it one by one; the benchmark fails when
+one is not there. A peer is measured when it can be installed and answers what scikit-learn answers.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shutil
+import statistics
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,7 @@ from benchmarks.comparison import (
     BATCH_CONNECTIONS,
     BATCH_ROWS,
     SINGLES,
+    Contestant,
     Loads,
     Work,
     WrongAnswer,
@@ -30,7 +36,7 @@ from benchmarks.peers.catalogue import OBJECTS, PEERS, TENSORS, Dialect, Peer
 from benchmarks.peers.installation import NotInstalled, python_of, versions
 from benchmarks.recorded import Recorded
 from benchmarks.servers import NotStarted, bare_flask, gateway, peer
-from benchmarks.targets import Measurement, judged, judged_in_tensors
+from benchmarks.targets import Measurement, Round, judged, judged_in_tensors, ratios, requests_ratio
 from gateway.settings import GatewaySettings
 
 CHECKED_ANSWERS = 1_000
@@ -43,14 +49,18 @@ IN_TENSORS = f"{THE_GATEWAY}, V2 tensors"
 class Findings:
     """What was found. `faults` break the gateway's promise; `notes` say what else a reader must know."""
 
-    measurements: list[Measurement] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
     targets: list[dict[str, Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def of(self, server: str) -> list[Measurement]:
-        """The measurements of one server."""
-        return [found for found in self.measurements if found.server == server]
+    def add(self, rounds: Iterator[Round]) -> list[Round]:
+        """Keep them as they come, with what they say of the log; returns them."""
+        found = list(rounds)
+        self.rounds += found
+        for measured in _measurements(found):
+            self.faults += _unaccounted(measured)
+        return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,19 +71,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with report.scratch_folder() as scratch:
         print("training and registering the demo's random forest ...", flush=True)
         work = prepare(scratch)
-        loads = Loads(scratch, options.connections, options.seconds)
-        for durability in ("power", "process"):
-            _measure_gateway(durability, work, loads, findings)
-        _measure_ceiling(work, loads, findings)
+        loads = Loads(scratch, options.connections, options.rounds, options.seconds)
+        _compare_modes(work, loads, findings)
+        _compare_ceiling(work, loads, findings)
         for chosen, python in pythons.items():
-            _measure_peer(chosen, python, work, loads, findings)
-    _publish(findings, list(pythons), options.seconds)
+            _compare_peer(chosen, python, work, loads, findings)
+    _publish(findings, list(pythons), loads)
     return 1 if findings.faults else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=10, help="per measurement (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each load (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=4, help="of each server in a round (default: %(default)s)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64], help="(default: 1 16 64)")
     names = [known.name for known in PEERS]
     parser.add_argument(
@@ -98,25 +108,71 @@ def _installed(wanted: Sequence[Peer], findings: Findings) -> dict[Peer, Path]:
     return pythons
 
 
-def _measure_gateway(durability: str, work: Work, loads: Loads, findings: Findings) -> None:
-    title = f"gateway, durability {durability}"
-    recorded = Recorded(work.card, loads.scratch / "data" / "live")
-    with gateway(loads.scratch, durability=durability) as server:
-        check_answers(server.url, OBJECTS, work)
-        measures = [(title, loads.singles, OBJECTS), (title, loads.batches, OBJECTS)]
-        if title == THE_GATEWAY:
-            check_answers(server.url, TENSORS, work)
-            measures += [(IN_TENSORS, loads.singles, TENSORS), (IN_TENSORS, loads.batches, TENSORS)]
-        for name, measure, dialect in measures:
-            for found in measure(name, server.url, dialect, work, recorded):
-                findings.measurements.append(found)
-                findings.faults += _unaccounted(found)
-        findings.faults += _missing_answers(server.url, work, recorded)
+@contextlib.contextmanager
+def _our_gateway(durability: str, work: Work, scratch: Path, findings: Findings) -> Iterator[Contestant]:
+    """The gateway with a log of its own, in which answers are looked up afterwards."""
+    with tempfile.TemporaryDirectory(prefix="gateway-", dir=scratch) as folder:
+        place = Path(folder)
+        for part in ("models", "data"):
+            shutil.copytree(scratch / part, place / part)
+        recorded = Recorded(work.card, place / "data" / "live")
+        with gateway(place, durability=durability) as server:
+            check_answers(server.url, OBJECTS, work)
+            yield Contestant(f"gateway, durability {durability}", server.url, OBJECTS, recorded)
+            findings.faults += _missing_answers(server.url, work, recorded)
+
+
+def _in_tensors(ours: Contestant, work: Work) -> Contestant:
+    check_answers(ours.url, TENSORS, work)
+    return replace(ours, title=IN_TENSORS, dialect=TENSORS)
+
+
+def _compare_modes(work: Work, loads: Loads, findings: Findings) -> None:
+    """What the other dialect and the sync to the disk cost; there is nothing to judge."""
+    with _our_gateway("power", work, loads.scratch, findings) as ours:
+        tensors = _in_tensors(ours, work)
+        findings.add(loads.singles(ours, tensors, work))
+        findings.add(loads.batches(ours, tensors, work))
+        with _our_gateway("process", work, loads.scratch, findings) as process:
+            findings.add(loads.singles(ours, process, work))
+            findings.add(loads.batches(ours, process, work))
+
+
+def _compare_ceiling(work: Work, loads: Loads, findings: Findings) -> None:
+    """What Flask itself leaves room for; there is nothing to judge."""
+    constant = Dialect("/bare", "/bare", OBJECTS.one, OBJECTS.many, OBJECTS.probabilities)
+    with _our_gateway("power", work, loads.scratch, findings) as ours, bare_flask(loads.scratch) as server:
+        findings.add(loads.singles(ours, Contestant("bare Flask, constant answer", server.url, constant), work))
+
+
+def _compare_peer(chosen: Peer, python: Path, work: Work, loads: Loads, findings: Findings) -> None:
+    dialect = chosen.dialect
+    first_body = dialect.one_body(work.singles[0])
+    tensors: list[Round] = []
+    try:
+        with (
+            peer(loads.scratch, chosen, python, work.model, first_body) as server,
+            _our_gateway("power", work, loads.scratch, findings) as ours,
+        ):
+            check_answers(server.url, dialect, work)
+            theirs = Contestant(chosen.title, server.url, dialect)
+            rounds = findings.add(loads.singles(ours, theirs, work))
+            rounds += findings.add(loads.batches(ours, theirs, work))
+            if dialect.is_tensors:
+                tensors = findings.add(loads.batches(_in_tensors(ours, work), theirs, work))
+    except (NotStarted, WrongAnswer) as error:
+        findings.notes.append(f"{chosen.title} was not measured: {error}")
+        return
+    if chosen.times is not None:
+        findings.targets += judged(chosen.times, rounds)
+    findings.targets += judged_in_tensors(tensors)
 
 
 def _unaccounted(found: Measurement) -> list[str]:
-    """The fault of a load after which the log holds fewer rows than were answered, or more than were asked for."""
-    load, logged = found.load, found.logged or 0
+    """The fault of a load after which the log, if there is one, lacks answered rows or has more than were asked."""
+    if found.logged is None:
+        return []
+    load, logged = found.load, found.logged
     # A request cut off by the end of the load may be logged without its answer having arrived.
     most = load.answered + load.refused + load.broken + load.connections
     if load.answered * found.rows <= logged <= most * found.rows:
@@ -137,70 +193,67 @@ def _missing_answers(url: str, work: Work, recorded: Recorded) -> list[str]:
     return []
 
 
-def _measure_ceiling(work: Work, loads: Loads, findings: Findings) -> None:
-    """What Flask itself leaves room for; there is nothing to judge."""
-    constant = Dialect("/bare", "/bare", OBJECTS.one, OBJECTS.many, OBJECTS.probabilities)
-    with bare_flask(loads.scratch) as server:
-        findings.measurements += loads.singles("bare Flask, constant answer", server.url, constant, work)
-
-
-def _measure_peer(chosen: Peer, python: Path, work: Work, loads: Loads, findings: Findings) -> None:
-    dialect = chosen.dialect
-    try:
-        with peer(loads.scratch, chosen, python, work.model, dialect.one_body(work.singles[0])) as server:
-            check_answers(server.url, dialect, work)
-            findings.measurements += loads.singles(chosen.title, server.url, dialect, work)
-            findings.measurements += loads.batches(chosen.title, server.url, dialect, work)
-    except (NotStarted, WrongAnswer) as error:
-        findings.notes.append(f"{chosen.title} was not measured: {error}")
-        return
-    if chosen.times is not None:
-        findings.targets += judged(chosen.times, findings.of(THE_GATEWAY), findings.of(chosen.title))
-    if dialect.is_tensors:
-        findings.targets += judged_in_tensors(findings.of(IN_TENSORS), findings.of(chosen.title))
-
-
-def _publish(findings: Findings, measured: Sequence[Peer], seconds: int) -> None:
+def _publish(findings: Findings, measured: Sequence[Peer], loads: Loads) -> None:
     facts = report.machine("flask", "gunicorn", "scikit-learn", "numpy")
     environments = sorted({chosen.environment for chosen in measured if chosen.environment is not None})
     facts["peers"] = {name: versions(name) for name in environments}
-    compared = {(found.rows, found.load.connections): found for found in findings.of(THE_GATEWAY)}
-    rows = [_row(found, compared[found.rows, found.load.connections]) for found in findings.measurements]
-    notes = [*_notes(facts["peers"], seconds), *findings.notes, *findings.faults]
-    report.publish("gateway", facts, rows, notes, findings.targets)
+    kinds: dict[tuple[str, int, int], list[Measurement]] = {}
+    for found in sorted(_measurements(findings.rounds), key=lambda found: found.server != THE_GATEWAY):
+        kinds.setdefault(_kind(found), []).append(found)
+    rows = [_row(measurements, findings.rounds) for measurements in kinds.values()]
+    report.publish(
+        "gateway", facts, rows, [*_notes(facts["peers"], loads), *findings.notes, *findings.faults], findings.targets
+    )
 
 
-def _row(found: Measurement, compared: Measurement) -> dict[str, Any]:
-    load = found.load
+def _kind(found: Measurement) -> tuple[str, int, int]:
+    return found.server, found.rows, found.load.connections
+
+
+def _measurements(rounds: Sequence[Round]) -> Iterator[Measurement]:
+    for found in rounds:
+        yield from (found.ours, found.theirs)
+
+
+def _row(measurements: Sequence[Measurement], rounds: Sequence[Round]) -> dict[str, Any]:
+    """One load on one server: medians of its measurements, and what they counted in all."""
+    one, loads = measurements[0], [found.load for found in measurements]
+    beside = [found for found in rounds if found.ours.server == THE_GATEWAY and _kind(found.theirs) == _kind(one)]
+    logged = [found.logged for found in measurements if found.logged is not None]
+    per_second = statistics.median(load.per_second for load in loads)
+    each = ratios(beside, requests_ratio)
     return {
-        "server": found.server,
-        "rows a request": found.rows,
-        "connections": load.connections,
-        "requests/s": load.per_second,
-        "rows/s": found.rows_per_second,
-        "p50 ms": load.p50_ms,
-        "p99 ms": load.p99_ms,
-        "gateway / it": compared.load.per_second / load.per_second if load.answered else None,
-        "answered": load.answered,
-        "logged": found.logged,
-        "refused": load.refused,
-        "broken": load.broken,
-        "client": load.client,
+        "server": one.server,
+        "rows a request": one.rows,
+        "connections": one.load.connections,
+        "requests/s": per_second,
+        "rows/s": per_second * one.rows,
+        "p50 ms": statistics.median(load.p50_ms for load in loads),
+        "p99 ms": statistics.median(load.p99_ms for load in loads),
+        "gateway / it": statistics.median(each) if each else None,
+        "times": len(measurements),
+        "answered": sum(load.answered for load in loads),
+        "logged": sum(logged) if logged else None,
+        "refused": sum(load.refused for load in loads),
+        "broken": sum(load.broken for load in loads),
+        "client": one.load.client,
     }
 
 
-def _notes(peers: dict[str, dict[str, str]], seconds: int) -> list[str]:
+def _notes(peers: dict[str, dict[str, str]], loads: Loads) -> list[str]:
     usual = GatewaySettings()
     pinned = "; ".join(", ".join(f"{name} {at}" for name, at in pins.items()) for pins in peers.values())
     return [
-        f"{usual.workers} workers of every server, the load generator on the same cores, {seconds} s each after 1 s of "
-        f"warming up, keep-alive; gunicorn with {usual.threads} threads a worker.",
+        f"{usual.workers} workers of every server, the load generator on the same cores, keep-alive; gunicorn with "
+        f"{usual.threads} threads a worker.",
+        f"{loads.rounds} rounds of each load on the gateway and another server, {loads.seconds} s on each after 1 s of "
+        "warming up. Figures of a server are medians, `gateway / it` is the median of the rounds' ratios.",
         "One model for all: a random forest of 100 trees of depth 12 on 30 features, in the same versions of "
         "scikit-learn and numpy. Before it was measured, each server answered one row and one batch as that does.",
         f"Batches: {BATCH_ROWS:,} rows a request from {BATCH_CONNECTIONS} connections.",
         *([f"Peers: {pinned}."] if pinned else []),
-        f"logged >= answered x rows: every answer is in the log; {CHECKED_ANSWERS:,} answers per mode were compared by "
-        "id and prediction.",
+        f"logged >= answered x rows: every answer is in the log; {CHECKED_ANSWERS:,} answers of each gateway started "
+        "were compared by id and prediction.",
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,59 +29,78 @@ class Measurement:
     load: Load
     logged: int | None = None
 
-    @property
-    def rows_per_second(self) -> float:
-        """Answered rows per second."""
-        return self.load.per_second * self.rows
+
+@dataclass(frozen=True)
+class Round:
+    """The same load on the gateway and on another server, one right after the other."""
+
+    ours: Measurement
+    theirs: Measurement
 
 
-def judged(times: float, gateway: Sequence[Measurement], peer: Sequence[Measurement]) -> Iterator[dict[str, Any]]:
+#: A figure of the gateway in a round, divided by the other server's.
+Ratio = Callable[[Round], float]
+
+
+def requests_ratio(found: Round) -> float:
+    """Of requests, and so of rows, per second."""
+    return found.ours.load.per_second / found.theirs.load.per_second
+
+
+def _p50_ratio(found: Round) -> float:
+    return found.ours.load.p50_ms / found.theirs.load.p50_ms
+
+
+def _p99_ratio(found: Round) -> float:
+    return found.ours.load.p99_ms / found.theirs.load.p99_ms
+
+
+def ratios(rounds: Sequence[Round], ratio: Ratio) -> list[float]:
+    """Ascending. A round in which the other server answered nothing has none: its row in the table shows that."""
+    return sorted(ratio(found) for found in rounds if found.theirs.load.answered)
+
+
+def judged(times: float, rounds: Sequence[Round]) -> Iterator[dict[str, Any]]:
     """The targets against one peer, as rows of a table; those whose load was not measured are left out.
 
     Args:
         times: the gateway's requests per second, divided by the peer's, are to be at least this.
+        rounds: of all loads, with this peer.
     """
-    for ours, theirs in _pairs(gateway, peer):
-        connections = theirs.load.connections
-        if theirs.rows > 1:
-            yield _batches(ours, theirs, "rows/s in batches, gateway / peer")
-            continue
-        if connections == 1:
-            ratio = ours.load.p50_ms / theirs.load.p50_ms
-            yield _target(theirs, "p50 at 1 connection, gateway / peer", "<", P50_SHARE, ratio)
-        if connections == COMPARED_CONNECTIONS:
-            ratio = ours.load.per_second / theirs.load.per_second
-            yield _target(theirs, f"requests/s at {connections} connections, gateway / peer", ">=", times, ratio)
-            ratio = ours.load.p99_ms / theirs.load.p99_ms
-            yield _target(theirs, f"p99 at {connections} connections, gateway / peer", "<", 1, ratio)
+    at_compared = f"at {COMPARED_CONNECTIONS} connections, gateway / peer"
+    yield from _target(_singles(rounds, 1), "p50 at 1 connection, gateway / peer", "<", P50_SHARE, _p50_ratio)
+    singles = _singles(rounds, COMPARED_CONNECTIONS)
+    yield from _target(singles, f"requests/s {at_compared}", ">=", times, requests_ratio)
+    yield from _target(singles, f"p99 {at_compared}", "<", 1, _p99_ratio)
+    yield from _target(_batches(rounds), "rows/s in batches, gateway / peer", ">=", 1, requests_ratio)
 
 
-def judged_in_tensors(gateway: Sequence[Measurement], peer: Sequence[Measurement]) -> Iterator[dict[str, Any]]:
+def judged_in_tensors(rounds: Sequence[Round]) -> Iterator[dict[str, Any]]:
     """The target of batches against a peer that is asked in tensors, with the gateway asked in the same way."""
-    for ours, theirs in _pairs(gateway, peer):
-        if theirs.rows > 1:
-            yield _batches(ours, theirs, "rows/s in batches, both asked in V2 tensors, gateway / peer")
+    what = "rows/s in batches, both asked in V2 tensors, gateway / peer"
+    yield from _target(_batches(rounds), what, ">=", 1, requests_ratio)
 
 
-def _batches(ours: Measurement, theirs: Measurement, what: str) -> dict[str, Any]:
-    return _target(theirs, what, ">=", 1, ours.rows_per_second / theirs.rows_per_second)
+def _singles(rounds: Sequence[Round], connections: int) -> list[Round]:
+    return [found for found in rounds if found.theirs.rows == 1 and found.theirs.load.connections == connections]
 
 
-def _pairs(gateway: Sequence[Measurement], peer: Sequence[Measurement]) -> Iterator[tuple[Measurement, Measurement]]:
-    same = {(ours.rows, ours.load.connections): ours for ours in gateway}
-    for theirs in peer:
-        ours = same.get((theirs.rows, theirs.load.connections))
-        # Of a server that answered nothing there is no ratio; its row in the table shows that.
-        if ours is not None and theirs.load.answered:
-            yield ours, theirs
+def _batches(rounds: Sequence[Round]) -> list[Round]:
+    return [found for found in rounds if found.theirs.rows > 1]
 
 
-def _target(peer: Measurement, what: str, sign: str, bound: float, found: float) -> dict[str, Any]:
+def _target(rounds: Sequence[Round], what: str, sign: str, bound: float, ratio: Ratio) -> Iterator[dict[str, Any]]:
+    each = ratios(rounds, ratio)
+    if not each:
+        return
+    found = statistics.median(each)
     met = found >= bound if sign == ">=" else found < bound
-    return {
-        "peer": peer.server,
+    yield {
+        "peer": rounds[0].theirs.server,
         "what": what,
         "target": f"{sign} {bound:g}",
         "found": found,
+        "lowest": each[0],
+        "highest": each[-1],
         "met": "yes" if met else "NO",
     }
