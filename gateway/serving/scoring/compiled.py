@@ -118,13 +118,9 @@ class CompiledEnsemble:
         return total
 
     def _sum_of_many(self, rows: NDArray[Any]) -> Floats:
-        outputs = len(self.ensemble.base)
         total = np.tile(self.ensemble.base, (len(rows), 1))
-        column = 0
         for walk, value in self._walks:
-            # A tree speaks of all outputs, or of one, and then the next tree of the next output.
-            total[:, column : column + value.shape[1]] += value.take(walk(rows), axis=0)
-            column = (column + value.shape[1]) % outputs
+            total += value.take(walk(rows), axis=0)
         return total
 
     def _without_unknown_levels(self, rows: Floats) -> Floats:
