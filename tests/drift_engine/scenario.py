@@ -140,7 +140,7 @@ class Scenario:
             for row in range(count)
         ]
         folder = predictions.folder(self.paths.live, self.card.name, self.card.version)
-        _append(folder, predictions.PREFIX, header_line(predictions.columns(self.card)), payloads)
+        append(folder, predictions.PREFIX, header_line(predictions.columns(self.card)), payloads)
         return ids
 
     def label(self, ids: Sequence[str], values: Sequence[Any], *, received: float = NOW - 10) -> None:
@@ -151,7 +151,7 @@ class Scenario:
             for request_id, value in zip(ids, values, strict=True)
         ]
         folder = labels.folder(self.paths.live, self.card.name)
-        _append(folder, labels.PREFIX, header_line(labels.columns(self.card)), payloads)
+        append(folder, labels.PREFIX, header_line(labels.columns(self.card)), payloads)
 
     def refuse(
         self, *causes: tuple[str, str, str | None], requests: int, rows: int | None = None, at: float = NOW - 600
@@ -163,7 +163,7 @@ class Scenario:
             for reason, feature, example in ((refusals.ANY, "", None), *causes)
         ]
         folder = refusals.folder(self.paths.live, self.card.name, self.card.version)
-        _append(folder, refusals.PREFIX, header_line(refusals.columns()), payloads)
+        append(folder, refusals.PREFIX, header_line(refusals.columns()), payloads)
 
     def run(self, window: Window | None = None, **settings: Any) -> Committed:
         """Run the engine over the last 24 hours before NOW, or over `window`."""
@@ -191,7 +191,8 @@ def _answers(card: ModelCard, found: Columns) -> dict[str, list[Any]]:
     return answers
 
 
-def _append(folder: Path, prefix: str, header: bytes, payloads: Sequence[bytes]) -> None:
+def append(folder: Path, prefix: str, header: bytes, payloads: Sequence[bytes]) -> None:
+    """Add lines to a log in a segment of their own, which is not sealed."""
     writer = SegmentWriter(folder, prefix, header, durable=False, clock=lambda: NOW)
     writer.append(payloads)
     writer.close()
