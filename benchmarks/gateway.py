@@ -55,7 +55,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     def add(self, rounds: Iterator[Round]) -> list[Round]:
-        """Keep them as they come, with what they say of the log; returns them."""
+        """Measure and keep them, with the faults that they show; returns them."""
         found = list(rounds)
         self.rounds += found
         for measured in _measurements(found):
@@ -184,7 +184,7 @@ def _unaccounted(found: Measurement) -> list[str]:
 
 
 def _missing_answers(url: str, work: Work, recorded: Recorded) -> list[str]:
-    """The fault of a round of which the log does not hold every answer with its prediction."""
+    """The fault of a gateway whose log does not hold every answer with its prediction."""
     bodies = [OBJECTS.one_body(work.singles[number % SINGLES]) for number in range(CHECKED_ANSWERS)]
     answers = collect_answers(url + OBJECTS.one_path, bodies, connections=8)
     missing = recorded.missing(answers)
