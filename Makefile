@@ -80,7 +80,7 @@ bench: $(DEV) ## Measure requests/s and latency of the gateway and of its peers,
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 	@$(BIN)/python -m benchmarks.drift
 
-bench-interference: $(DEV) ## Measure what a drift run on 1,000,000 rows costs the requests beside it (about 15 minutes)
+bench-interference: $(DEV) ## Measure what a drift run on 1,000,000 rows costs the requests beside it (about half an hour)
 	@$(BIN)/python -m benchmarks.interference $(ARGS)
 
 bench-logs: $(DEV) ## Measure sealing, verifying and reading of large logs (about ten minutes)

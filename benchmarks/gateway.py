@@ -2,7 +2,7 @@
 
 Each other server gets every load in turn with the gateway, a few seconds each, several times: a shared machine is not
 equally fast at any time, and what counts is the median of the ratios of such rounds. Every answer that a load received
-must be in the prediction log, and the answers of a last round are compared with it one by one; the benchmark fails when
+must be in the prediction log, and a thousand further answers are compared with it one by one; the benchmark fails when
 one is not there. A peer is measured when it can be installed and answers what scikit-learn answers.
 """
 
